@@ -1,0 +1,1 @@
+"""Sparse Lp regularisation of linear models, for scikit-learn."""

@@ -1,0 +1,1 @@
+"""Compiled kernels. Private: nothing here is part of the public interface."""

@@ -1,0 +1,1 @@
+"""Outer loops: working sets, stopping rules, certificates, warnings."""
