@@ -1,0 +1,149 @@
+"""How far a point is from a solution: the duality gap and the fixed-point residual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import lsmr
+
+from .._core._penalty import conjugate_total, dual_bound, violations
+from .problem import Problem
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The certificate of one point.
+
+    Attributes
+    ----------
+    objective : float
+        F_tau.
+    dual_gap : float
+        F - D at the best dual point seen, NaN where the problem is not convex.
+    residual : float
+        ``max_j L_j |w_j - T_j(w_j - g_j/L_j)| / max_j |g_j(0)|``.
+    violations : ndarray of shape (n_features,)
+        The terms of that maximum, in gradient units.
+    violation : float
+        The largest of them.
+    """
+
+    objective: float
+    dual_gap: float
+    residual: float
+    violations: np.ndarray
+    violation: float
+
+    def holds(self, problem: Problem, tol: float) -> bool:
+        """Whether the stopping rule is met: the gap where the problem is convex, else the residual.
+
+        An unpenalised feature whose dual constraint cannot be met to rounding leaves
+        the gap infinite; the residual decides then.
+        """
+        if problem.convex and np.isfinite(self.dual_gap):
+            return self.dual_gap <= tol * problem.null_objective
+        return self.residual <= tol
+
+
+class Certifier:
+    """Makes certificates along one run and keeps the best dual value seen."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        self._best_dual = -np.inf
+        self._work = np.empty(problem.design.n_features)
+        penalty = problem.penalty
+        free = np.zeros(problem.design.n_features, dtype=bool)
+        if penalty.l2_reg == 0.0:
+            free = problem.usable.copy() if penalty.alpha == 0.0 else free
+            if penalty.penalty_factor is not None:
+                free |= problem.usable & (penalty.penalty_factor == 0.0)
+        self._free = np.flatnonzero(free)
+        # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
+        self._skip = (free | ~problem.usable).view(np.uint8)
+
+    def certify(
+        self, w: np.ndarray, prediction: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
+    ) -> Certificate:
+        """Return the certificate of w.
+
+        Parameters
+        ----------
+        w : ndarray of shape (n_features,)
+        prediction, raw_gradient : ndarray of shape (n_samples,)
+            ``X w + b`` with b at its optimum, and the derivative of the loss there.
+        smooth_gradient : ndarray of shape (n_features,)
+            ``X.T @ raw_gradient``.
+        """
+        problem = self.problem
+        penalty = problem.penalty
+        gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
+        out = np.empty_like(self._work)
+        violation = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
+        objective = problem.objective(w, prediction)
+        scale = problem.gradient_scale
+        residual = violation / scale if scale > 0.0 else 0.0
+        gap = np.nan
+        if problem.convex:
+            self._best_dual = max(self._best_dual, self._dual_value(w, raw_gradient, smooth_gradient))
+            # A dual value above the primal one is rounding.
+            gap = max(objective - self._best_dual, 0.0)
+        return Certificate(objective, gap, residual, out, violation)
+
+    def _dual_value(self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray) -> float:
+        problem, penalty = self.problem, self.problem.penalty
+        if self._free.size:
+            free = self._free
+            if penalty.positive:
+                # Held at its bound by the sign of its gradient: an inequality, checked after the projection.
+                held = (w[free] == 0.0) & (smooth_gradient[free] >= 0.0)
+                free, held = free[~held], free[held]
+            raw_gradient = self._project(raw_gradient, free) if free.size else raw_gradient
+            if raw_gradient is None:
+                return -np.inf
+            smooth_gradient = problem.design.rmatvec(raw_gradient[np.newaxis])[0]
+            if penalty.positive and (smooth_gradient[held] < 0.0).any():
+                return -np.inf
+        slope = np.where(self._skip, 0.0, -smooth_gradient) if self._skip.any() else -smooth_gradient
+        box = penalty.p == 1.0 and penalty.l2_reg == 0.0
+        limit = np.inf
+        if box and (bound := dual_bound(penalty, slope)) > 0.0:
+            limit = 1.0 / bound
+        scale = problem.loss.best_scale(problem.y, raw_gradient, problem.weights, limit) if box else 1.0
+        value = -problem.loss.conjugate(problem.y, raw_gradient, scale, problem.weights)
+        if not box:
+            value -= conjugate_total(penalty, slope, scale, self._skip)
+        return value if np.isfinite(value) else -np.inf
+
+    def _project(self, raw_gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+        """Return the nearest dual point orthogonal to the unpenalised columns, None if rounding forbids it.
+
+        Nearest in the metric ``sum_i . / s_i``, in which the intercept's constraint is orthogonality
+        to the weights and the dual of squared error is a sphere.
+        """
+        problem, design = self.problem, self.problem.design
+        root = np.sqrt(problem.weights)
+        columns = design.columns(free)
+        scaled = np.divide(raw_gradient, root, out=np.zeros_like(root), where=root > 0)
+        centre = problem.fit_intercept
+        means = problem.sums[free] if centre else np.zeros(free.size)
+        sizes = np.sqrt(np.maximum(problem.lipschitz[free] / problem.loss.curvature_bound, 0.0))
+
+        def forward(v):
+            v = v.ravel() / sizes
+            return root * (columns.combine(v) - means @ v)
+
+        def backward(u):
+            return (columns.products(root * u) - means * (root @ u)) / sizes
+
+        operator = sparse.linalg.LinearOperator(
+            (design.n_samples, free.size), matvec=forward, rmatvec=backward, dtype=np.float64
+        )
+        solution = lsmr(operator, scaled, atol=1e-15, btol=1e-15, conlim=0.0)[0]
+        projected = scaled - forward(solution)
+        reference = max(np.linalg.norm(projected), np.linalg.norm(np.sqrt(problem.weights) * problem.y) * 1e-3)
+        if np.abs(backward(projected)).max(initial=0.0) > 1e-9 * reference:
+            return None
+        return projected * root

@@ -1,0 +1,198 @@
+"""The design matrix as the solvers see it: products, moments and columns, whatever the storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from .._core._matvec import accumulate, effective_n_threads, products, row_moments
+from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
+
+_NO_INDEX = np.empty(0, dtype=np.int32)
+
+# Below so many stored values a pass is over before a second thread has woken up.
+THREADED_FROM = 500_000
+
+
+@dataclass(frozen=True)
+class ColumnBlock:
+    """Some columns of X: column k is ``data[start[k]:stop[k]]`` in ``rows[start[k]:stop[k]]``.
+
+    ``rows`` is empty for dense columns, which hold every sample in order.
+    """
+
+    data: np.ndarray
+    rows: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    n_samples: int
+
+    def __len__(self) -> int:
+        return self.start.shape[0]
+
+    @property
+    def n_stored(self) -> int:
+        """Stored values of the block."""
+        return int((self.stop - self.start).sum())
+
+    def take(self, positions: np.ndarray) -> ColumnBlock:
+        """Return the columns at these positions; nothing is copied but where they are."""
+        return ColumnBlock(self.data, self.rows, self.start[positions], self.stop[positions], self.n_samples)
+
+    def products(self, vector: np.ndarray) -> np.ndarray:
+        """Return ``block.T @ vector``."""
+        out = np.empty(len(self))
+        block_products(self.data, self.rows, self.start, self.stop, vector, out)
+        return out
+
+    def combine(self, scales: np.ndarray) -> np.ndarray:
+        """Return ``block @ scales``."""
+        out = np.zeros(self.n_samples)
+        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out)
+        return out
+
+    def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
+        sums, squares = np.empty(len(self)), np.empty(len(self))
+        block_moments(self.data, self.rows, self.start, self.stop, weights, centred, sums, squares)
+        return sums, squares
+
+    def gram(self, other: ColumnBlock, curvature: np.ndarray) -> np.ndarray:
+        """Return ``self.T @ diag(curvature) @ other`` of two blocks of one matrix."""
+        if self.rows.shape[0] == 0:
+            return (self._dense() * curvature) @ other._dense().T
+        out = np.empty((len(self), len(other)))
+        work = np.zeros(self.n_samples)
+        sparse_gram(self.data, self.rows, self.start, self.stop, other.start, other.stop, curvature, work, out)
+        return out
+
+    def _dense(self) -> np.ndarray:
+        chosen = self.data.reshape(-1, self.n_samples)[self.start // max(self.n_samples, 1)]
+        return chosen.astype(np.float64, copy=False)
+
+
+class Design:
+    """A validated matrix, with the products that solvers need.
+
+    Parameters
+    ----------
+    X : ndarray, CSR or CSC of shape (n_samples, n_features), float32 or float64
+        Dense in C or Fortran order; compressed without duplicates. Nothing is validated
+        and nothing copied; read-only memory is fine.
+
+    Notes
+    -----
+    A CSR matrix gets one CSC companion the first time columns are asked for; every
+    later product uses it. C-ordered data is walked by rows, and only the columns of a
+    working set are gathered.
+    """
+
+    def __init__(self, X):
+        self.shape = X.shape
+        self.n_samples, self.n_features = X.shape
+        self.dtype = X.dtype
+        self._X = X
+        if sparse.issparse(X):
+            self.storage = X.format
+            self.n_stored = int(X.indptr[-1])
+            self._take_compressed(X)
+        else:
+            self.storage = "fortran" if X.flags.f_contiguous else "c"
+            self.n_stored = X.size
+            self._data = X.ravel(order="F" if self.storage == "fortran" else "C")
+            self._minor = self._indptr = _NO_INDEX
+        self._moments = None
+        self._weights = None
+
+    def _take_compressed(self, X) -> None:
+        stored = int(X.indptr[-1])
+        self._data, self._minor, self._indptr = X.data[:stored], X.indices[:stored], X.indptr
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether columns are the contiguous direction."""
+        return self.storage in ("csc", "fortran")
+
+    def prefer_columns(self) -> None:
+        """Make columns the contiguous direction of a CSR matrix (one conversion, kept)."""
+        if self.storage == "csr":
+            self._X = sparse.csc_array(self._X)
+            self.storage = "csc"
+            self._take_compressed(self._X)
+
+    def _layout(self):
+        length = self.n_samples if self.by_columns else self.n_features
+        return self._data, self._minor, self._indptr, length
+
+    def _threads(self) -> int:
+        return effective_n_threads() if self.n_stored >= THREADED_FROM else 1
+
+    def rmatvec(self, vectors: np.ndarray) -> np.ndarray:
+        """Return ``vectors @ X`` for vectors of shape (n_vectors, n_samples), in one pass over X."""
+        vectors = np.ascontiguousarray(vectors)
+        if self.by_columns:
+            return self._gather(vectors, self.n_features)
+        return self._spread(vectors, self.n_features)
+
+    def matvec(self, coefs: np.ndarray) -> np.ndarray:
+        """Return ``coefs @ X.T`` for coefs of shape (n_vectors, n_features); zeros are not read by columns."""
+        coefs = np.ascontiguousarray(coefs)
+        if self.by_columns:
+            return self._spread(coefs, self.n_samples)
+        return self._gather(coefs, self.n_samples)
+
+    def _gather(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
+        out = np.empty((vectors.shape[0], n_out))
+        products(*self._layout(), vectors, out, self._threads())
+        return out
+
+    def _spread(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
+        out = np.zeros((vectors.shape[0], n_out))
+        for scales, row in zip(vectors, out, strict=True):
+            accumulate(*self._layout(), scales, row)
+        return out
+
+    def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2`` per column.
+
+        Without ``centred`` the mean is taken as 0. The last answer is kept for the same
+        ``weights`` object.
+        """
+        if self._moments is not None and self._moments[0] is weights and self._moments[1] == centred:
+            return self._moments[2]
+        if self.by_columns:
+            sums, squares = self.columns(np.arange(self.n_features)).moments(weights, centred)
+        else:
+            sums, squares, stored = (np.empty(self.n_features) for _ in range(3))
+            row_moments(*self._layout(), weights, centred, sums, squares, stored)
+        self._moments = (weights, centred, (sums, squares))
+        return sums, squares
+
+    def normalised_weights(self, sample_weight: np.ndarray | None) -> np.ndarray:
+        """Return weights that sum to one; the last answer is kept for the same argument object."""
+        if self._weights is None or self._weights[0] is not sample_weight:
+            if sample_weight is None:
+                weights = np.full(self.n_samples, 1.0 / self.n_samples)
+            else:
+                # The largest weight first: a sum of huge weights must not overflow.
+                weights = sample_weight / sample_weight.max()
+                weights /= weights.sum()
+            self._weights = (sample_weight, weights)
+        return self._weights[1]
+
+    def columns(self, features: np.ndarray) -> ColumnBlock:
+        """Return some columns; gathered for C-ordered data, pointed at for the rest."""
+        self.prefer_columns()
+        n = self.n_samples
+        if self.storage == "csc":
+            start = self._indptr[features].astype(np.int64)
+            stop = self._indptr[features + 1].astype(np.int64)
+            return ColumnBlock(self._data, self._minor, start, stop, n)
+        if self.storage == "fortran":
+            start = features * np.int64(n)
+            return ColumnBlock(self._data, _NO_INDEX, start, start + n, n)
+        data = np.ascontiguousarray(self._X[:, features].T).reshape(-1)
+        start = np.arange(features.shape[0], dtype=np.int64) * n
+        return ColumnBlock(data, _NO_INDEX, start, start + n, n)

@@ -1,0 +1,124 @@
+"""Runs solvers side by side over one design: every pass over X serves all problems."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .coordinate_descent import Requests, coordinate_descent
+from .problem import Problem, SolveResult
+
+
+@dataclass(frozen=True)
+class Solver:
+    """One row of the registry.
+
+    Attributes
+    ----------
+    run : callable
+        Generator function of a problem, see `coordinate_descent`.
+    name : str
+        In words, for messages.
+    smooth_only : bool
+        Whether it is limited to p > 1.
+    """
+
+    run: Callable[..., Requests]
+    name: str
+    smooth_only: bool = False
+
+
+SOLVERS: dict[str, Solver] = {
+    "cd": Solver(coordinate_descent, "coordinate descent"),
+}
+
+
+def choose(problem: Problem) -> str:
+    """Return the solver that ``"auto"`` stands for: coordinate descent, which wins or ties everywhere measured."""
+    return "cd"
+
+
+def solve(
+    problems: Sequence[Problem],
+    *,
+    solver: str = "auto",
+    max_iter: int = 1000,
+    tol: float = 1e-4,
+    coef_init: Sequence[np.ndarray] | None = None,
+    intercept_init: Sequence[float] | None = None,
+    verbose: int = 0,
+) -> list[SolveResult]:
+    """Solve problems that share one design, sharing every pass over X.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        All of one `Design` object.
+    solver : {"auto", "cd", "pg", "gd"}
+    max_iter : int
+        Epochs of each problem.
+    tol : float
+        Of the stopping rule.
+    coef_init : sequence of ndarray of shape (n_features,), or None
+        Starts; zero by default.
+    intercept_init : sequence of float, or None
+    verbose : int
+        Print a line per shared pass.
+
+    Returns
+    -------
+    list of SolveResult
+        One per problem, in their order.
+
+    Warns
+    -----
+    ConvergenceWarning
+        For each problem that stopped at ``max_iter``.
+    """
+    design = problems[0].design
+    names = [choose(problem) if solver == "auto" else solver for problem in problems]
+    if all(name == "cd" for name in names):
+        design.prefer_columns()
+    runs = []
+    for k, problem in enumerate(problems):
+        coef = np.zeros(design.n_features) if coef_init is None else np.asarray(coef_init[k], dtype=np.float64)
+        start = 0.0 if intercept_init is None else float(intercept_init[k])
+        runs.append(SOLVERS[names[k]].run(problem, max_iter=max_iter, tol=tol, coef=coef, intercept=start))
+    results: list[SolveResult | None] = [None] * len(runs)
+    waiting: list[tuple[int, np.ndarray | None]] = [(k, None) for k in range(len(runs))]
+    n_passes = 0
+    while waiting:
+        requests = []
+        for k, answer in waiting:
+            try:
+                requests.append((k, runs[k].send(answer)))
+            except StopIteration as stop:
+                results[k] = stop.value
+        if not requests:
+            break
+        products = design.rmatvec(np.stack([vector for _, vector in requests]))
+        n_passes += 1
+        if verbose:
+            print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")
+        waiting = [(k, product) for (k, _), product in zip(requests, products, strict=True)]
+    for problem, result in zip(problems, results, strict=True):
+        if not result.converged:
+            _warn(problem, result, max_iter, tol)
+    return results
+
+
+def _warn(problem: Problem, result: SolveResult, max_iter: int, tol: float) -> None:
+    by_gap = problem.convex and np.isfinite(result.dual_gap)
+    what = "duality gap" if by_gap else "fixed-point residual"
+    value = result.dual_gap if by_gap else result.fixed_point_residual
+    limit = tol * problem.null_objective if by_gap else tol
+    warnings.warn(
+        f"{SOLVERS[result.solver].name} stopped after {result.n_iter} of max_iter={max_iter} epochs with "
+        f"{what} {value:.2e} > {limit:.2e}. Increase max_iter or tol, or standardise X.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )

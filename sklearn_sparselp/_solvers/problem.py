@@ -1,0 +1,166 @@
+"""One problem, its state and its result: what every solver takes and returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._core._loss import Loss
+from .._core._penalty import LpPenalty, entry_gradients, total
+from .design import Design
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """What a solver returns for one problem.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_features,), dtype float64
+    intercept : float
+    objective : float
+        F_tau at the result.
+    dual_gap : float
+        NaN where the problem is not convex.
+    fixed_point_residual : float
+    n_iter : int
+        Epochs of the solver.
+    converged : bool
+    history : list of float
+        F_tau at the start of each outer iteration and at the end.
+    solver : str
+    """
+
+    coef: np.ndarray
+    intercept: float
+    objective: float
+    dual_gap: float
+    fixed_point_residual: float
+    n_iter: int
+    converged: bool
+    history: list[float] = field(repr=False)
+    solver: str = ""
+
+
+class Problem:
+    """``sum_i s_i loss(y_i, x_i w + b) + sum_j P_j(w_j) + l2_reg/2 ||w||^2``, weights scaled to sum to one.
+
+    Parameters
+    ----------
+    design : Design
+    y : ndarray of shape (n_samples,), dtype float64
+    loss : Loss
+    penalty : LpPenalty
+        Carries p, alpha, factors, mask and l2_reg.
+    sample_weight : ndarray of shape (n_samples,), dtype float64, or None
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_samples,)
+        Normalised sample weights.
+    lipschitz : ndarray of shape (n_features,)
+        The curvature bounds L_j; 0 for a column that is constant, empty or dropped.
+    sums : ndarray of shape (n_features,)
+        Weighted means of the columns.
+    penalty : LpPenalty
+        Bound to ``lipschitz``.
+    entry : ndarray of shape (n_features,)
+        Largest gradient at which a zero coefficient stays zero.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        y: np.ndarray,
+        loss: Loss,
+        penalty: LpPenalty,
+        sample_weight: np.ndarray | None = None,
+        fit_intercept: bool = True,
+    ):
+        self.design = design
+        self.y = y
+        self.loss = loss
+        self.fit_intercept = fit_intercept
+        self.weights = design.normalised_weights(sample_weight)
+        self.sums, squares = design.moments(self.weights, fit_intercept)
+        # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
+        noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
+        usable = squares > noise
+        if penalty.penalty_factor is not None:
+            usable &= ~np.isinf(penalty.penalty_factor)
+        bound = self.loss.curvature_bound
+        self.lipschitz = np.where(usable, bound * squares + penalty.l2_reg, 0.0)
+        self.usable = usable
+        self.penalty = penalty.bind(self.lipschitz)
+        self.entry = entry_gradients(self.penalty, self.lipschitz)
+        self.convex = penalty.convex
+        n = design.n_samples
+        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
+        null_prediction = np.full(n, self.null_intercept)
+        self.null_objective = loss.value(y, null_prediction, self.weights)
+        self.null_raw_gradient, _ = self.derivatives(null_prediction)
+        self._gradient_scale: float | None = None
+
+    def derivatives(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and curvature of the weighted loss in each prediction."""
+        gradient, curvature = np.empty_like(prediction), np.empty_like(prediction)
+        self.loss.derivatives(self.y, prediction, self.weights, gradient, curvature)
+        return gradient, curvature
+
+    def best_intercept(self, offset: np.ndarray, start: float) -> float:
+        """Return the b that minimises the loss at ``offset + b`` (0 without intercept)."""
+        if not self.fit_intercept:
+            return 0.0
+        if self.loss.quadratic:
+            return float(self.weights @ (self.y - offset))
+        return _safeguarded_newton(lambda b: [d.sum() for d in self.derivatives(offset + b)], start)
+
+    def predict(self, w: np.ndarray, b: float) -> np.ndarray:
+        """Return ``X w + b``."""
+        return self.design.matvec(w[np.newaxis])[0] + b
+
+    def objective(self, w: np.ndarray, prediction: np.ndarray) -> float:
+        """Return F_tau at coefficients w and their predictions."""
+        return self.loss.value(self.y, prediction, self.weights) + total(self.penalty, w)
+
+    @property
+    def uniform_curvature(self) -> float | None:
+        """The second derivative in each prediction where it is one number, else None."""
+        first = self.weights[0]
+        return float(first) if self.loss.quadratic and (self.weights == first).all() else None
+
+    @property
+    def gradient_scale(self) -> float:
+        """``max_j |g_j(0)|`` over the features that may enter; set by `set_gradient_scale`."""
+        return self._gradient_scale
+
+    def set_gradient_scale(self, null_gradient: np.ndarray) -> None:
+        """Take the scale of the certificate from the gradient at w = 0."""
+        usable = np.abs(null_gradient[self.usable])
+        self._gradient_scale = float(usable.max()) if usable.size else 0.0
+
+
+def _safeguarded_newton(derivatives, start: float, max_iter: int = 100) -> float:
+    """Return the root of an increasing function given its value and slope: Newton within a shrinking bracket."""
+    low, high, b, reach = -np.inf, np.inf, start, 1.0
+    scale = None
+    for _ in range(max_iter):
+        slope, curvature = derivatives(b)
+        scale = abs(slope) if scale is None else scale
+        if slope == 0.0 or abs(slope) <= 1e-16 * scale:
+            break
+        low, high = (b, high) if slope < 0.0 else (low, b)
+        step = -slope / curvature if curvature > 0.0 else np.inf
+        new = b + step
+        if not low < new < high or not np.isfinite(new):
+            if np.isfinite(low) and np.isfinite(high):
+                new = 0.5 * (low + high)
+            else:
+                new = b + np.copysign(reach, -slope)
+                reach *= 4.0
+        if abs(new - b) <= 4.0 * np.finfo(np.float64).eps * abs(new):
+            return float(new)
+        b = new
+    return float(b)
