@@ -353,17 +353,32 @@ def dual_bound(LpPenalty penalty not None, const double[::1] v not None):
     ``v_j < 0`` does not count with ``positive``; dropped and unpenalised features do not count.
     """
     cdef Py_ssize_t j
-    cdef double largest = 0.0, strength, ratio
+    cdef double largest = 0.0, ratio
     with nogil:
         for j in range(v.shape[0]):
-            if penalty.positive and v[j] <= 0.0:
-                continue
-            strength = penalty.strength(j)
-            if strength > 0.0:
-                ratio = fabs(v[j]) / strength
-                if ratio > largest:
-                    largest = ratio
+            ratio = _box_ratio(penalty, v[j], j)
+            if ratio > largest:
+                largest = ratio
     return largest
+
+
+def dual_bound_on(LpPenalty penalty not None, const int64_t[::1] features not None, const double[::1] v not None):
+    """Return `dual_bound` over some features, ``v[k]`` belonging to ``features[k]``."""
+    cdef Py_ssize_t k
+    cdef double largest = 0.0, ratio
+    with nogil:
+        for k in range(v.shape[0]):
+            ratio = _box_ratio(penalty, v[k], features[k])
+            if ratio > largest:
+                largest = ratio
+    return largest
+
+
+cdef inline double _box_ratio(LpPenalty penalty, double v, Py_ssize_t j) noexcept nogil:
+    cdef double strength = penalty.strength(j)
+    if strength <= 0.0 or (penalty.positive and v <= 0.0):
+        return 0.0
+    return fabs(v) / strength
 
 
 def conjugate_total(Penalty penalty not None, const double[::1] v not None, double scale,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
-from .._core._penalty import conjugate_total, dual_bound, violations
+from .._core._penalty import conjugate_total, dual_bound, dual_bound_on, total_on, violations
 from .problem import Problem
 
 
@@ -147,3 +147,24 @@ class Certifier:
         if np.abs(backward(projected)).max(initial=0.0) > 1e-9 * reference:
             return None
         return projected * root
+
+
+def has_restricted_gap(problem: Problem) -> bool:
+    """Whether the gap of a problem restricted to some features costs no more than their gradients."""
+    penalty = problem.penalty
+    free = penalty.penalty_factor is not None and (penalty.penalty_factor == 0.0).any()
+    return bool(problem.convex and penalty.p == 1.0 and penalty.alpha > 0.0 and penalty.l2_reg == 0.0 and not free)
+
+
+def restricted_gap(
+    problem: Problem, features: np.ndarray, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
+) -> float:
+    """Return the duality gap of the problem restricted to ``features``; squared error, `has_restricted_gap`."""
+    penalty = problem.penalty
+    weighted = problem.weights > 0.0
+    square = raw_gradient[weighted] ** 2 @ (1.0 / problem.weights[weighted])
+    bound = dual_bound_on(penalty, features, -smooth_gradient)
+    limit = 1.0 / bound if bound > 0.0 else np.inf
+    scale = problem.loss.best_scale(problem.y, raw_gradient, problem.weights, limit)
+    dual = -problem.loss.conjugate(problem.y, raw_gradient, scale, problem.weights)
+    return 0.5 * square + total_on(penalty, features, w) - dual

@@ -12,7 +12,7 @@ from collections.abc import Generator
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
-from .certificate import Certificate, Certifier
+from .certificate import Certificate, Certifier, has_restricted_gap, restricted_gap
 from .problem import Problem, SolveResult
 from .support_newton import GramCache, SupportModel, newton_step
 
@@ -22,6 +22,8 @@ Requests = Generator[np.ndarray, np.ndarray, SolveResult]
 SMALLEST_GROWTH = 100
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
+# Coordinate descent alone finds the support of a new working set faster.
+EPOCHS_BEFORE_NEWTON = 5
 # Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved
 # below the violation that its first epoch met.
 MODELS_PER_ROUND = 20
@@ -29,6 +31,7 @@ EPOCHS_PER_MODEL = 50
 MODEL_FACTOR = 0.05
 # How far below the outer violation the working set is solved.
 INNER_FACTOR = 0.1
+GAP_FACTOR = 0.1
 
 
 def coordinate_descent(
@@ -56,7 +59,7 @@ def coordinate_descent(
     state = _State(problem, coef, intercept)
     certifier = Certifier(problem)
     history: list[float] = []
-    epochs, inner_tol, last_violation = 0, np.inf, np.inf
+    epochs = 0
     if problem.gradient_scale is None and coef.any():
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
@@ -69,11 +72,8 @@ def coordinate_descent(
         if converged or epochs >= max_iter:
             break
         features = working_set(problem, state.w, certificate)
-        stalled = certificate.violation >= 0.5 * last_violation
-        last_violation = certificate.violation
-        inner_tol = INNER_FACTOR * min(certificate.violation, inner_tol if stalled else np.inf)
-        used = state.descend(features, max(inner_tol, 1e-300), max_iter - epochs)
-        epochs += used
+        gap_limit = max(0.3 * tol * problem.null_objective, GAP_FACTOR * certificate.dual_gap)
+        epochs += state.descend(features, INNER_FACTOR * certificate.violation, gap_limit, max_iter - epochs)
     return SolveResult(
         coef=state.w,
         intercept=state.intercept,
@@ -124,11 +124,15 @@ class _State:
         self.prediction = offset
         self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
 
-    def descend(self, features: np.ndarray, tol: float, max_epochs: int) -> int:
-        """Minimise over the features of a working set to within ``tol``; return the epochs used."""
+    def descend(self, features: np.ndarray, tol: float, gap_limit: float, max_epochs: int) -> int:
+        """Minimise over the features of a working set; return the epochs used.
+
+        Ends when the violation is within ``tol``, or the duality gap of the problem
+        restricted to the working set within ``gap_limit``, where that costs nothing to know.
+        """
         if not self.problem.loss.quadratic:
             return self._descend_models(features, tol, max_epochs)
-        w, epochs, _ = self._descend_model(features, self.curvature, True, tol, max_epochs)
+        w, epochs, _ = self._descend_model(features, self.curvature, True, tol, max_epochs, gap_limit)
         self.w[features] = w
         self.refresh()
         return epochs
@@ -163,7 +167,7 @@ class _State:
         """Prox-Newton with a line search on F_tau; a model that misleads gives way to majorisers for a while."""
         problem = self.problem
         before = problem.objective(self.w, self.prediction)
-        start = self.w[features]
+        start, intercept = self.w[features], self.intercept
         w, epochs, first = self._descend_model(features, self.curvature, False, tol, max_epochs)
         step = w - start
         for halvings in range(4):
@@ -176,6 +180,7 @@ class _State:
                     self._failures = 0
                 return epochs, first
             step = 0.5 * step
+            self.intercept = intercept
         self.w[features] = start
         self.refresh()
         self._failures += 1
@@ -191,7 +196,8 @@ class _State:
         return new
 
     def _descend_model(
-        self, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float, max_epochs: int
+        self, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float, max_epochs: int,
+        gap_limit: float = np.nan,
     ) -> tuple[np.ndarray, int, float]:
         """Minimise the quadratic model over the features.
 
@@ -214,36 +220,37 @@ class _State:
             penalty, features, w, raw, curvature if uniform is None else uniform, lipschitz, sums, total, exact
         )
         gram = self._gram
-        epochs, patience, waited, first = 0, 1, 0, np.inf
+        by_gap = gap_limit > 0.0 and has_restricted_gap(problem)
+        epoch_cost = block.n_stored
+        epochs, first, credit = 0, np.inf, -EPOCHS_BEFORE_NEWTON * epoch_cost
         while epochs < max_epochs:
             limit = 1 if epochs == 0 else min(EPOCHS_PER_ROUND, max_epochs - epochs)
             done, violation, stable = sweep(
-                block.data, block.rows, block.start, block.stop, model, limit, tol, waited + 1 >= patience
+                block.data, block.rows, block.start, block.stop, model, limit, tol, credit >= 0.0
             )
             model.fold_shift()
             if epochs == 0:
                 first = violation if done == 1 else np.inf
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
+            credit += done * epoch_cost
             if violation <= tol:
                 break
-            waited += done
-            if not stable or waited < patience:
+            if by_gap and restricted_gap(problem, features, w, raw, block.products(raw)) <= gap_limit:
+                break
+            if not stable or credit < 0.0:
                 continue
-            waited = 0
             on = np.flatnonzero(w)
             support = SupportModel(
                 block.take(on), features[on], w[on], raw, curvature,
                 lipschitz[on] - penalty.l2_reg, None if sums is None else sums[on], total,
             )  # fmt: skip
             step = newton_step(penalty, support, gram, tol)
-            if step is None:
-                patience = min(2 * patience, 64)
+            if step.cut:
+                # Next time only when coordinate descent has done as much work as this step.
+                credit = -step.work
+            if step.coef is None:
                 continue
-            change = step[0] - w[on]
-            w[on] = step[0]
-            moved = support.block.combine(change)
-            if sums is not None:
-                moved -= change @ sums[on] / total
-            raw += curvature * moved
+            w[on] = step.coef
+            raw += curvature * step.moved
         return w, epochs, first

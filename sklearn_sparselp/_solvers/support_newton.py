@@ -12,9 +12,13 @@ from .design import ColumnBlock
 
 # A Cholesky factor of this size takes about as long as 30 conjugate gradient steps on text data.
 LARGEST_FACTOR = 2000
-# Sparse columns: a new Gram column costs a walk over the whole support, as much as half a conjugate gradient step.
+# Sparse columns: a Gram column costs a walk over the support, half a conjugate gradient step. Up to so many are bought
+# at once; more only when as much has been spent on conjugate gradients.
 LARGEST_NEW_SPARSE = 100
 MAX_CG_STEPS = 200
+# The calls of one step, in stored values that an epoch visits meanwhile, and a multiplication of matrices likewise.
+FIXED_COST = 100_000.0
+DENSE_SPEED = 0.2
 # phi'' is unbounded near 0 for 1 < p < 2; beyond this a coordinate stands still anyway.
 LARGEST_CURVATURE = 1e150
 
@@ -28,6 +32,7 @@ class GramCache:
         self._slot: dict[int, int] = {}
         self._features = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, 0))
+        self.spent = 0
 
     def missing(self, features: np.ndarray) -> np.ndarray:
         """Return those of the features that have no column yet."""
@@ -95,9 +100,31 @@ class SupportModel:
     total: float
 
 
+@dataclass(frozen=True)
+class NewtonStep:
+    """The outcome of a step.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_support,) or None
+        New coefficients of the support; None where no decrease was found.
+    moved : ndarray of shape (n_samples,) or None
+        Change of the predictions, the intercept's included.
+    cut : bool
+        Whether the step is shorter than Newton's.
+    work : float
+        What it cost, in stored values that an epoch could have visited instead.
+    """
+
+    coef: np.ndarray | None
+    moved: np.ndarray | None
+    cut: bool
+    work: float
+
+
 def newton_step(
     penalty, model: SupportModel, gram: GramCache | None, tol: float
-) -> tuple[np.ndarray, float] | None:
+) -> NewtonStep:
     """Return a step that lowers the quadratic model on the support, or None.
 
     With ``H = X_S^T D X_S + phi''(w_S) + l2_reg`` (centred with an intercept) the step
@@ -117,10 +144,7 @@ def newton_step(
 
     Returns
     -------
-    new : ndarray of shape (n_support,)
-        New coefficients.
-    change : float
-        Of the model, negative.
+    NewtonStep
     """
     w, features = model.w, model.features
     slope, bend = np.empty_like(w), np.empty_like(w)
@@ -130,45 +154,77 @@ def newton_step(
     gradient = smooth + slope
     size = np.abs(gradient).max()
     if not np.isfinite(size) or size == 0.0:
-        return None
+        return NewtonStep(None, None, True, 0.0)
     hessian = _Hessian(model, gram)
     direction = hessian.solve(bend, -gradient, min(0.1, max(0.1 * tol / size, 1e-12)))
     if direction is None or not np.isfinite(direction).all() or gradient @ direction >= 0.0:
-        return None
+        return NewtonStep(None, None, True, hessian.work)
     start = total_on(penalty, features, w)
 
-    def change(new):
+    def attempt(new, cut):
+        # The change of the model from the predictions: a sum of squares, where d.T H d may lose its sign to rounding.
         d = new - w
-        return smooth @ d + 0.5 * hessian.square(d) + total_on(penalty, features, new) - start
+        moved = model.block.combine(d)
+        if model.sums is not None:
+            moved -= d @ model.sums / model.total
+        change = smooth @ d + 0.5 * (moved @ (model.curvature * moved)) + total_on(penalty, features, new) - start
+        return NewtonStep(new, moved, cut, hessian.work) if change < 0.0 else None
 
+    failed = NewtonStep(None, None, True, hessian.work)
     smallest = penalty.sparsity_threshold
     crossing = penalty.p <= 1.0 or smallest > 0.0
+    if penalty.p == 1.0 and smallest == 0.0 and not penalty.positive:
+        step = _kinked_line_search(w, direction, smooth @ direction + penalty.l2_reg * (w @ direction),
+                                   hessian.square(direction) + penalty.l2_reg * (direction @ direction),
+                                   np.abs(slope - penalty.l2_reg * w))  # fmt: skip
+        new = w + step * direction
+        new[np.abs(new) <= 4e-16 * np.abs(w)] = 0.0
+        return attempt(new, abs(step - 1.0) > 1e-6) or failed
     new = w + direction
     if crossing or penalty.positive:
         out = (np.abs(new) < smallest) | (new * w <= 0.0) if crossing else new < 0.0
         new[out] = 0.0
     else:
         out = np.zeros(w.shape, dtype=bool)
-    value = change(new)
-    if value < 0.0:
-        return new, value
+    if taken := attempt(new, bool(out.any())):
+        return taken
     step = 1.0
     if out.any():
         reach = (np.abs(w[out]) - smallest) / np.abs(direction[out])
         step = min(1.0, float(reach.min()))
     for _ in range(5):
         if step <= 1e-10:
-            return None
+            break
         new = w + step * direction
         if smallest > 0.0:
             new = np.copysign(np.maximum(np.abs(new), smallest), w)
         elif crossing or penalty.positive:
             new[new * w < 0.0] = 0.0
-        value = change(new)
-        if value < 0.0:
-            return new, value
+        if taken := attempt(new, True):
+            return taken
         step *= 0.5
-    return None
+    return failed
+
+
+def _kinked_line_search(w, direction, slope, bend, strengths):
+    """Return the t > 0 that minimises ``slope t + bend t^2/2 + sum_k strengths_k |w_k + t direction_k|``.
+
+    The slope of that function jumps by ``2 strengths_k |direction_k|`` where coordinate k changes sign.
+    """
+    towards = np.flatnonzero(w * direction < 0.0)
+    kinks = -w[towards] / direction[towards]
+    order = np.argsort(kinks)
+    kinks = kinks[order]
+    jumps = 2.0 * (strengths * np.abs(direction))[towards[order]]
+    start = slope + strengths @ (np.sign(w) * direction)
+    before = start + np.concatenate([[0.0], np.cumsum(jumps)])
+    # Slope just after each kink; the minimum lies at the first that is not negative, or before it.
+    after = before[1:] + bend * kinks
+    first = int(np.searchsorted(after >= 0.0, True))
+    if bend <= 0.0 and first == kinks.size:
+        return 0.0
+    inside = -before[first] / bend if bend > 0.0 else np.inf
+    return float(min(inside, kinks[first])) if first < kinks.size else float(inside)
 
 
 class _Hessian:
@@ -178,16 +234,21 @@ class _Hessian:
         self._block, self._curvature, self._sums = model.block, model.curvature, model.sums
         self._total, self._column_curvature = model.total, model.column_curvature
         self._matrix = None
+        self.work = FIXED_COST
+        self._gram = gram
         size = len(self._block)
         if size > LARGEST_FACTOR:
             return
         dense = self._block.rows.shape[0] == 0
         if gram is not None:
             new = gram.missing(model.features)
-            if dense or new.size <= LARGEST_NEW_SPARSE:
+            if dense or new.size <= LARGEST_NEW_SPARSE + 2 * gram.spent:
                 self._matrix = gram.get(model.features, new)
+                self.work += new.size * self._block.n_stored * (DENSE_SPEED if dense else 1.0)
+                gram.spent = 0
         elif dense or size <= LARGEST_NEW_SPARSE:
             self._matrix = self._block.gram(self._block, self._curvature)
+            self.work += size * self._block.n_stored * (DENSE_SPEED if dense else 1.0)
         if self._matrix is not None and self._sums is not None:
             self._matrix = self._matrix - np.outer(self._sums, self._sums / self._total)
 
@@ -211,6 +272,7 @@ class _Hessian:
     def solve(self, bend, right, tol):
         if self._matrix is None:
             return self._conjugate_gradient(bend, right, tol)
+        self.work += DENSE_SPEED * right.size**3 / 3.0
         # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
         diagonal = np.abs(self._matrix.diagonal() + bend)
         scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
@@ -238,6 +300,9 @@ class _Hessian:
         product = residual @ preconditioned
         limit = tol * np.abs(right).max()
         for _ in range(MAX_CG_STEPS):
+            self.work += 2 * self._block.n_stored
+            if self._gram is not None:
+                self._gram.spent += 1
             image = self.times(direction) + bend * direction
             bending = direction @ image
             if bending <= 0.0:
