@@ -24,6 +24,13 @@ SMALLEST_GROWTH = 100
 EPOCHS_PER_ROUND = 10
 # Coordinate descent alone finds the support of a new working set faster.
 EPOCHS_BEFORE_NEWTON = 5
+# On small data a step costs as much as hundreds of epochs; the bound also keeps decisions there independent of the
+# number of rows, so that a weight and repeated rows take the same course.
+EPOCHS_BETWEEN_NEWTON = 60
+# A small support gets one more Newton step at the end, unless its residual is this small: the solution then hardly
+# depends on tol. It may cost at most so many passes over X.
+POLISHED = 1e-10
+POLISH_PASSES = 2
 # Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved
 # below the violation that its first epoch met.
 MODELS_PER_ROUND = 20
@@ -59,7 +66,7 @@ def coordinate_descent(
     state = _State(problem, coef, intercept)
     certifier = Certifier(problem)
     history: list[float] = []
-    epochs = 0
+    epochs, polished = 0, False
     if problem.gradient_scale is None and coef.any():
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
@@ -69,6 +76,9 @@ def coordinate_descent(
         certificate = certifier.certify(state.w, state.prediction, state.raw_gradient, smooth_gradient)
         history.append(certificate.objective)
         converged = certificate.holds(problem, tol)
+        if converged and not polished and certificate.residual > POLISHED and state.polish():
+            polished = True
+            continue
         if converged or epochs >= max_iter:
             break
         features = working_set(problem, state.w, certificate)
@@ -80,7 +90,7 @@ def coordinate_descent(
         objective=certificate.objective,
         dual_gap=certificate.dual_gap,
         fixed_point_residual=certificate.residual,
-        n_iter=epochs,
+        n_iter=max(epochs, 1),
         converged=converged,
         history=history,
         solver="cd",
@@ -136,6 +146,26 @@ class _State:
         self.w[features] = w
         self.refresh()
         return epochs
+
+    def polish(self) -> bool:
+        """Take a last Newton step on the support if that is cheap; return whether anything changed."""
+        support = np.flatnonzero(self.w)
+        block = self.problem.design.columns(support)
+        budget = max(POLISH_PASSES * self.problem.design.n_stored, 100_000)
+        if support.size == 0 or support.size * block.n_stored > budget or not self.problem.loss.quadratic:
+            return False
+        problem = self.problem
+        sums = problem.sums[support] if problem.fit_intercept else None
+        curvature = problem.lipschitz[support] - problem.penalty.l2_reg
+        model = SupportModel(
+            block, support, self.w[support], self.raw_gradient, self.curvature, curvature, sums, 1.0
+        )
+        step = newton_step(problem.penalty, model, self._gram, 0.0)
+        if step.coef is None or step.cut or not step.regular:
+            return False
+        self.w[support] = step.coef
+        self.refresh()
+        return True
 
     def _descend_models(self, features: np.ndarray, tol: float, max_epochs: int) -> int:
         """Descend one quadratic model after another: the Newton model while it is good, else a majoriser."""
@@ -222,23 +252,23 @@ class _State:
         gram = self._gram
         by_gap = gap_limit > 0.0 and has_restricted_gap(problem)
         epoch_cost = block.n_stored
-        epochs, first, credit = 0, np.inf, -EPOCHS_BEFORE_NEWTON * epoch_cost
+        epochs, first, waiting = 0, np.inf, EPOCHS_BEFORE_NEWTON
         while epochs < max_epochs:
             limit = 1 if epochs == 0 else min(EPOCHS_PER_ROUND, max_epochs - epochs)
             done, violation, stable = sweep(
-                block.data, block.rows, block.start, block.stop, model, limit, tol, credit >= 0.0
+                block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0
             )
             model.fold_shift()
             if epochs == 0:
                 first = violation if done == 1 else np.inf
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
-            credit += done * epoch_cost
+            waiting -= done
             if violation <= tol:
                 break
             if by_gap and restricted_gap(problem, features, w, raw, block.products(raw)) <= gap_limit:
                 break
-            if not stable or credit < 0.0:
+            if not stable or waiting > 0:
                 continue
             on = np.flatnonzero(w)
             support = SupportModel(
@@ -248,7 +278,7 @@ class _State:
             step = newton_step(penalty, support, gram, tol)
             if step.cut:
                 # Next time only when coordinate descent has done as much work as this step.
-                credit = -step.work
+                waiting = min(step.work / max(epoch_cost, 1), EPOCHS_BETWEEN_NEWTON)
             if step.coef is None:
                 continue
             w[on] = step.coef

@@ -19,6 +19,8 @@ MAX_CG_STEPS = 200
 # The calls of one step, in stored values that an epoch visits meanwhile, and a multiplication of matrices likewise.
 FIXED_COST = 100_000.0
 DENSE_SPEED = 0.2
+# Of a matrix scaled to unit diagonal.
+SMALLEST_PIVOT = 1e-11
 # phi'' is unbounded near 0 for 1 < p < 2; beyond this a coordinate stands still anyway.
 LARGEST_CURVATURE = 1e150
 
@@ -114,12 +116,15 @@ class NewtonStep:
         Whether the step is shorter than Newton's.
     work : float
         What it cost, in stored values that an epoch could have visited instead.
+    regular : bool
+        Whether the Hessian was factored as it is.
     """
 
     coef: np.ndarray | None
     moved: np.ndarray | None
     cut: bool
     work: float
+    regular: bool
 
 
 def newton_step(
@@ -154,11 +159,11 @@ def newton_step(
     gradient = smooth + slope
     size = np.abs(gradient).max()
     if not np.isfinite(size) or size == 0.0:
-        return NewtonStep(None, None, True, 0.0)
+        return NewtonStep(None, None, True, 0.0, False)
     hessian = _Hessian(model, gram)
     direction = hessian.solve(bend, -gradient, min(0.1, max(0.1 * tol / size, 1e-12)))
     if direction is None or not np.isfinite(direction).all() or gradient @ direction >= 0.0:
-        return NewtonStep(None, None, True, hessian.work)
+        return NewtonStep(None, None, True, hessian.work, False)
     start = total_on(penalty, features, w)
 
     def attempt(new, cut):
@@ -168,9 +173,9 @@ def newton_step(
         if model.sums is not None:
             moved -= d @ model.sums / model.total
         change = smooth @ d + 0.5 * (moved @ (model.curvature * moved)) + total_on(penalty, features, new) - start
-        return NewtonStep(new, moved, cut, hessian.work) if change < 0.0 else None
+        return NewtonStep(new, moved, cut, hessian.work, hessian.regular) if change < 0.0 else None
 
-    failed = NewtonStep(None, None, True, hessian.work)
+    failed = NewtonStep(None, None, True, hessian.work, False)
     smallest = penalty.sparsity_threshold
     crossing = penalty.p <= 1.0 or smallest > 0.0
     if penalty.p == 1.0 and smallest == 0.0 and not penalty.positive:
@@ -235,6 +240,7 @@ class _Hessian:
         self._total, self._column_curvature = model.total, model.column_curvature
         self._matrix = None
         self.work = FIXED_COST
+        self.regular = False
         self._gram = gram
         size = len(self._block)
         if size > LARGEST_FACTOR:
@@ -278,16 +284,16 @@ class _Hessian:
         scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         scaled = self._matrix * np.outer(scale, scale)
         ridge = 0.0
-        for _ in range(8):
+        for _ in range(6):
             trial = scaled.copy()
             trial.flat[:: trial.shape[0] + 1] += bend * scale * scale + ridge
             factor, info = linalg.lapack.dpotrf(trial, lower=1, overwrite_a=1, clean=0)
-            if info == 0:
+            # A pivot this small is rounding: the step would be noise along directions that X does not see.
+            if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
+                self.regular = ridge == 0.0
                 solution, _ = linalg.lapack.dpotrs(factor, scale * right, lower=1)
                 return scale * solution
-            ridge = max(1e-12, 30.0 * ridge)
-            if ridge > 1e-9:
-                ridge = max(ridge, 1e-3)
+            ridge = 1e-9 if ridge == 0.0 else max(1e-3, 10.0 * ridge)
         return None
 
     def _conjugate_gradient(self, bend, right, tol):
