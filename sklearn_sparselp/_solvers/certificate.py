@@ -108,9 +108,10 @@ class Certifier:
                 return -np.inf
         slope = np.where(self._skip, 0.0, -smooth_gradient) if self._skip.any() else -smooth_gradient
         box = penalty.p == 1.0 and penalty.l2_reg == 0.0
-        limit = np.inf
+        # A projected point may be as small as its own rounding: it must not be scaled up.
+        limit = 1.0 if self._free.size else np.inf
         if box and (bound := dual_bound(penalty, slope)) > 0.0:
-            limit = 1.0 / bound
+            limit = min(limit, 1.0 / bound)
         scale = problem.loss.best_scale(problem.y, raw_gradient, problem.weights, limit) if box else 1.0
         value = -problem.loss.conjugate(problem.y, raw_gradient, scale, problem.weights)
         if not box:

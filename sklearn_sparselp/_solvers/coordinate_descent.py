@@ -128,10 +128,7 @@ class _State:
     def refresh(self) -> None:
         """Recompute predictions and derivatives from the coefficients, the intercept at its optimum."""
         problem = self.problem
-        offset = problem.design.matvec(self.w[np.newaxis])[0]
-        self.intercept = problem.best_intercept(offset, self.intercept)
-        offset += self.intercept
-        self.prediction = offset
+        self.prediction, self.intercept = problem.predict(self.w, self.intercept)
         self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
 
     def descend(self, features: np.ndarray, tol: float, gap_limit: float, max_epochs: int) -> int:

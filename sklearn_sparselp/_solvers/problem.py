@@ -117,9 +117,17 @@ class Problem:
             return float(self.weights @ (self.y - offset))
         return _safeguarded_newton(lambda b: [d.sum() for d in self.derivatives(offset + b)], start)
 
-    def predict(self, w: np.ndarray, b: float) -> np.ndarray:
-        """Return ``X w + b``."""
-        return self.design.matvec(w[np.newaxis])[0] + b
+    def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
+        """Return ``X w + b`` and the b that minimises the loss there, searched from ``start``."""
+        prediction = self.design.matvec(w[np.newaxis])[0]
+        intercept = self.best_intercept(prediction, start)
+        prediction += intercept
+        if self.fit_intercept and self.loss.quadratic:
+            # Once more: columns far from the origin leave a rounding error that their gradients would multiply.
+            rest = self.best_intercept(prediction, 0.0)
+            prediction += rest
+            intercept += rest
+        return prediction, intercept
 
     def objective(self, w: np.ndarray, prediction: np.ndarray) -> float:
         """Return F_tau at coefficients w and their predictions."""
