@@ -86,26 +86,21 @@ def block_moments(
 def sparse_gram(
     const real_t[::1] data not None,          # IN
     const index_t[::1] rows not None,         # IN
-    const int64_t[::1] left_start not None,   # IN, (n_left,)
-    const int64_t[::1] left_stop not None,    # IN, (n_left,)
-    const int64_t[::1] right_start not None,  # IN, (n_right,)
-    const int64_t[::1] right_stop not None,   # IN, (n_right,)
+    const int64_t[::1] start not None,        # IN, (n_left,)
+    const int64_t[::1] stop not None,         # IN, (n_left,)
+    const real_t[::1] right_data not None,    # IN, the right columns by rows
+    const index_t[::1] right_columns not None,  # IN
+    const index_t[::1] right_indptr not None,   # IN, (n_samples + 1,)
     const double[::1] curvature not None,     # IN, (n_samples,)
-    double[::1] work not None,                # IN/OUT, (n_samples,), zero on entry and on return
-    double[:, ::1] out not None,              # OUT, (n_left, n_right)
+    double[:, ::1] out not None,              # IN/OUT, (n_left, n_right), zero on entry
 ):
-    """Fill ``out[a, b] = sum_i curvature_i left_ia right_ib``: each left column is spread once."""
-    cdef Py_ssize_t a, b, k
+    """Add ``sum_i curvature_i left_ia right_ib`` to ``out[a, b]``: each stored left value meets one row of the right."""
+    cdef Py_ssize_t a, k, entry, i
+    cdef double value
     with nogil:
-        for a in range(left_start.shape[0]):
-            for k in range(left_start[a], left_stop[a]):
-                work[rows[k]] = data[k] * curvature[rows[k]]
-            for b in range(right_start.shape[0]):
-                if right_stop[b] == right_start[b]:
-                    out[a, b] = 0.0
-                else:
-                    out[a, b] = column_dot(
-                        &data[right_start[b]], &rows[right_start[b]], right_stop[b] - right_start[b], &work[0]
-                    )
-            for k in range(left_start[a], left_stop[a]):
-                work[rows[k]] = 0.0
+        for a in range(start.shape[0]):
+            for k in range(start[a], stop[a]):
+                i = rows[k]
+                value = data[k] * curvature[i]
+                for entry in range(right_indptr[i], right_indptr[i + 1]):
+                    out[a, right_columns[entry]] += value * right_data[entry]

@@ -313,7 +313,10 @@ def entry_gradients(Penalty penalty not None, const double[::1] lipschitz not No
 
 def violations(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,
                const double[::1] lipschitz not None, const double[::1] entry not None, double[::1] out not None):
-    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|`` and return its largest value.
+    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|`` and return its largest value, at least 0.
+
+    A coefficient that is zero and stays zero gets ``|gradient_j| / entry_j - 1``, at most 0, instead: how near
+    it is to entering.
 
     Parameters
     ----------
@@ -333,10 +336,10 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
     with nogil:
         for j in range(w.shape[0]):
             if w[j] == 0.0 and fabs(gradient[j]) <= entry[j]:
-                out[j] = 0.0
+                out[j] = fabs(gradient[j]) / entry[j] - 1.0 if 0.0 < entry[j] < INFINITY else -1.0
                 continue
             if isinf(entry[j]):
-                violation = 0.0
+                violation = -1.0
             else:
                 violation = lipschitz[j] * fabs(
                     w[j] - penalty.update(w[j] - gradient[j] / lipschitz[j], lipschitz[j], j)

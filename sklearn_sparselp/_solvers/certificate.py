@@ -25,7 +25,8 @@ class Certificate:
     residual : float
         ``max_j L_j |w_j - T_j(w_j - g_j/L_j)| / max_j |g_j(0)|``.
     violations : ndarray of shape (n_features,)
-        The terms of that maximum, in gradient units.
+        The terms of that maximum, in gradient units; at most 0 for a coefficient that stays
+        zero, and near 0 where it is near to entering.
     violation : float
         The largest of them.
     """

@@ -20,6 +20,8 @@ Requests = Generator[np.ndarray, np.ndarray, SolveResult]
 
 # Violators that join a working set at once, at least.
 SMALLEST_GROWTH = 100
+# A zero coefficient is near to entering when its gradient is within this fraction of what it takes.
+NEAR = 0.1
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
 # Coordinate descent alone finds the support of a new working set faster.
@@ -98,14 +100,20 @@ def coordinate_descent(
 
 
 def working_set(problem: Problem, w: np.ndarray, certificate: Certificate) -> np.ndarray:
-    """Return the support and the largest violators, sorted: at most twice the support, or 100 more."""
-    support = w != 0.0
-    candidates = np.flatnonzero((certificate.violations > 0.0) & ~support)
-    growth = max(SMALLEST_GROWTH, int(np.count_nonzero(support)))
+    """Return, sorted, the support, the largest violators, and the features that are nearest to entering.
+
+    At most as many violators join as the support has features, or 100. The near ones keep
+    correlated features from leaving and entering in turns.
+    """
+    scores = certificate.violations
+    on = w != 0.0
+    support = np.flatnonzero(on)
+    candidates = np.flatnonzero((scores > -NEAR) & ~on)
+    values = scores[candidates]
+    growth = min(max(SMALLEST_GROWTH, support.size), np.count_nonzero(values > 0.0) + max(20, support.size // 4))
     if candidates.size > growth:
-        chosen = np.argpartition(certificate.violations[candidates], candidates.size - growth)
-        candidates = candidates[chosen[candidates.size - growth :]]
-    return np.sort(np.concatenate([np.flatnonzero(support), candidates])).astype(np.int64, copy=False)
+        candidates = candidates[np.argpartition(values, candidates.size - growth)[candidates.size - growth :]]
+    return np.sort(np.concatenate([support, candidates])).astype(np.int64, copy=False)
 
 
 class _State:
@@ -123,6 +131,7 @@ class _State:
         self._gram = GramCache(problem.design, problem.weights) if fixed else None
         self._uniform = problem.uniform_curvature
         self._failures = self._rests = 0
+        self._precision = 1.0
         self.refresh()
 
     def refresh(self) -> None:
@@ -272,9 +281,11 @@ class _State:
                 block.take(on), features[on], w[on], raw, curvature,
                 lipschitz[on] - penalty.l2_reg, None if sums is None else sums[on], total,
             )  # fmt: skip
-            step = newton_step(penalty, support, gram, tol)
+            step = newton_step(penalty, support, gram, tol * self._precision)
             if step.cut:
                 # Next time only when coordinate descent has done as much work as this step.
+                # A direction along which X hardly bends shows in the gradient last: solve more exactly.
+                self._precision = max(0.1 * self._precision, 1e-6)
                 waiting = min(step.work / max(epoch_cost, 1), EPOCHS_BETWEEN_NEWTON)
             if step.coef is None:
                 continue

@@ -63,10 +63,18 @@ class ColumnBlock:
         """Return ``self.T @ diag(curvature) @ other`` of two blocks of one matrix."""
         if self.rows.shape[0] == 0:
             return (self._dense() * curvature) @ other._dense().T
-        out = np.empty((len(self), len(other)))
-        work = np.zeros(self.n_samples)
-        sparse_gram(self.data, self.rows, self.start, self.stop, other.start, other.stop, curvature, work, out)
+        out = np.zeros((len(self), len(other)))
+        by_rows = other._compact().tocsr()
+        index = self.rows.dtype
+        indices, indptr = by_rows.indices.astype(index, copy=False), by_rows.indptr.astype(index, copy=False)
+        sparse_gram(self.data, self.rows, self.start, self.stop, by_rows.data, indices, indptr, curvature, out)
         return out
+
+    def _compact(self) -> sparse.csc_array:
+        sizes = self.stop - self.start
+        indptr = np.concatenate([[0], np.cumsum(sizes)])
+        entries = np.repeat(self.start - indptr[:-1], sizes) + np.arange(indptr[-1])
+        return sparse.csc_array((self.data[entries], self.rows[entries], indptr), shape=(self.n_samples, len(self)))
 
     def _dense(self) -> np.ndarray:
         chosen = self.data.reshape(-1, self.n_samples)[self.start // max(self.n_samples, 1)]

@@ -12,9 +12,11 @@ from .design import ColumnBlock
 
 # A Cholesky factor of this size takes about as long as 30 conjugate gradient steps on text data.
 LARGEST_FACTOR = 2000
-# Sparse columns: a Gram column costs a walk over the support, half a conjugate gradient step. Up to so many are bought
-# at once; more only when as much has been spent on conjugate gradients.
-LARGEST_NEW_SPARSE = 100
+# A Gram matrix of sparse columns is bought at once when it costs no more than so many conjugate gradient steps;
+# a dearer one when as much has been spent on such steps.
+CHEAP_GRAM_STEPS = 20
+# Rows of a support are not equally long: their squares add up to more than those of the mean.
+ROW_SKEW = 3.0
 MAX_CG_STEPS = 200
 # The calls of one step, in stored values that an epoch visits meanwhile, and a multiplication of matrices likewise.
 FIXED_COST = 100_000.0
@@ -34,7 +36,7 @@ class GramCache:
         self._slot: dict[int, int] = {}
         self._features = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, 0))
-        self.spent = 0
+        self.spent = 0.0
 
     def missing(self, features: np.ndarray) -> np.ndarray:
         """Return those of the features that have no column yet."""
@@ -246,17 +248,24 @@ class _Hessian:
         if size > LARGEST_FACTOR:
             return
         dense = self._block.rows.shape[0] == 0
-        if gram is not None:
-            new = gram.missing(model.features)
-            if dense or new.size <= LARGEST_NEW_SPARSE + 2 * gram.spent:
-                self._matrix = gram.get(model.features, new)
-                self.work += new.size * self._block.n_stored * (DENSE_SPEED if dense else 1.0)
-                gram.spent = 0
-        elif dense or size <= LARGEST_NEW_SPARSE:
+        new = model.features if gram is None else gram.missing(model.features)
+        cost = self._gram_cost(new.size, dense)
+        if not dense and cost > 2 * self._block.n_stored * CHEAP_GRAM_STEPS + (0.0 if gram is None else gram.spent):
+            return
+        self.work += cost
+        if gram is None:
             self._matrix = self._block.gram(self._block, self._curvature)
-            self.work += size * self._block.n_stored * (DENSE_SPEED if dense else 1.0)
+        else:
+            self._matrix = gram.get(model.features, new)
+            gram.spent = 0.0
         if self._matrix is not None and self._sums is not None:
             self._matrix = self._matrix - np.outer(self._sums, self._sums / self._total)
+
+    def _gram_cost(self, n_new: int, dense: bool) -> float:
+        stored = self._block.n_stored
+        if dense:
+            return DENSE_SPEED * n_new * stored
+        return ROW_SKEW * n_new / max(len(self._block), 1) * stored * stored / max(self._block.n_samples, 1)
 
     def times(self, v):
         if self._matrix is not None:
@@ -308,7 +317,7 @@ class _Hessian:
         for _ in range(MAX_CG_STEPS):
             self.work += 2 * self._block.n_stored
             if self._gram is not None:
-                self._gram.spent += 1
+                self._gram.spent += 2.0 * self._block.n_stored
             image = self.times(direction) + bend * direction
             bending = direction @ image
             if bending <= 0.0:
