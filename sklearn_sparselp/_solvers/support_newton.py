@@ -250,7 +250,8 @@ class _Hessian:
         dense = self._block.rows.shape[0] == 0
         new = model.features if gram is None else gram.missing(model.features)
         cost = self._gram_cost(new.size, dense)
-        if not dense and cost > 2 * self._block.n_stored * CHEAP_GRAM_STEPS + (0.0 if gram is None else gram.spent):
+        budget = FIXED_COST + 2.0 * self._block.n_stored * CHEAP_GRAM_STEPS + (0.0 if gram is None else gram.spent)
+        if not dense and cost > budget:
             return
         self.work += cost
         if gram is None:
