@@ -1,5 +1,9 @@
 """Sparse Lp regularisation of linear models, for scikit-learn."""
 
+from importlib import metadata as _metadata
+
 from .regression import SparseLpRegressor
 
-__all__ = ["SparseLpRegressor"]
+__version__ = _metadata.version("sklearn_sparselp")
+
+__all__ = ["SparseLpRegressor", "__version__"]

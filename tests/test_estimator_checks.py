@@ -13,7 +13,9 @@ def regressors():
         for threshold in (0.0, 0.05):
             for solver, row in SOLVERS.items():
                 if p > 1 or not row.smooth_only:
-                    yield SparseLpRegressor(p=p, alpha=1e-3, sparsity_threshold=threshold, solver=solver)
+                    yield SparseLpRegressor(
+                        p=p, alpha=1e-3, sparsity_threshold=threshold, solver=solver
+                    )
     yield SparseLpRegressor(alpha=1e-3, loss="huber")
     yield SparseLpRegressor(p=0.5, alpha=1e-3, loss="huber", sparsity_threshold=0.05)
 

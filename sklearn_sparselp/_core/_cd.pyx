@@ -12,7 +12,9 @@ cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 20_000_000
 
 
 cdef class QuadraticModel:
-    """``<g, X d> + 1/2 sum_i curvature_i (X d)_i^2 + P(w + d)`` over the columns of a working set, intercept profiled out.
+    """``<g, X d> + 1/2 sum_i curvature_i (X d)_i^2 + P(w + d)`` over the columns of a working set.
+
+    The intercept is profiled out.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def sweep(
     """
     cdef Py_ssize_t k, epoch = 0, size, work = 0
     cdef Py_ssize_t n_columns = model.w.shape[0]
-    cdef double violation = 0.0, gradient, old, new, change
+    cdef double violation = 0.0, lipschitz, gradient, old, new, change
     cdef bint stable = True
     cdef bint centred = model.sums.shape[0] > 0
     cdef bint weighted = model.curvature.shape[0] > 0
@@ -120,7 +122,8 @@ def sweep(
             violation = 0.0
             stable = True
             for k in range(n_columns):
-                if model.lipschitz[k] <= 0.0:
+                lipschitz = model.lipschitz[k]
+                if lipschitz <= 0.0:
                     continue
                 size = stop[k] - start[k]
                 column = &data[start[k]]
@@ -131,9 +134,9 @@ def sweep(
                 if centred:
                     gradient += model.shift * model.sums[k]
                 if model.exact:
-                    new = model.penalty.update(old - gradient / model.lipschitz[k], model.lipschitz[k], model.features[k])
+                    new = model.penalty.update(old - gradient / lipschitz, lipschitz, model.features[k])
                 else:
-                    new = model.penalty.prox(old - gradient / model.lipschitz[k], model.lipschitz[k], model.features[k])
+                    new = model.penalty.prox(old - gradient / lipschitz, lipschitz, model.features[k])
                 work += size
                 if work > WORK_BETWEEN_SIGNALS:
                     work = 0
@@ -142,8 +145,8 @@ def sweep(
                 if new == old:
                     continue
                 change = new - old
-                if fabs(change) * model.lipschitz[k] > violation:
-                    violation = fabs(change) * model.lipschitz[k]
+                if fabs(change) * lipschitz > violation:
+                    violation = fabs(change) * lipschitz
                 if (new > 0.0) != (old > 0.0) or (new < 0.0) != (old < 0.0):
                     stable = False
                 model.w[k] = new

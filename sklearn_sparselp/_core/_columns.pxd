@@ -1,5 +1,6 @@
 # One column (or row) of X against a vector of doubles.
-# Invariant: data[0..size) are the stored values; rows is NULL for dense storage, else the position of each value in the vector.
+# Invariant: data[0..size) are the stored values; rows is NULL for dense storage, else the position of each value in
+# the vector.
 # Sums accumulate in double whatever the storage type.
 
 from ._types cimport index_t, real_t
@@ -9,7 +10,8 @@ from ._types cimport index_t, real_t
 cdef extern from *:
     """
     #if defined(__has_attribute)
-    #  if __has_attribute(target_clones) && defined(__x86_64__) && defined(__gnu_linux__) && !defined(SPARSELP_NO_CLONES)
+    #  if __has_attribute(target_clones) && defined(__x86_64__) && defined(__gnu_linux__) \\
+         && !defined(SPARSELP_NO_CLONES)
     #    define SPARSELP_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
     #  endif
     #endif

@@ -1,5 +1,6 @@
-# Products with X and its moments along the major axis: the columns of CSC and Fortran order, the rows of CSR and C order.
-# Layout: compressed storage has (data, minor, indptr); dense storage has empty minor and indptr, and `length` values a vector.
+# Products with X and its moments along the major axis: the columns of CSC and Fortran order, the rows of CSR and
+# C order. Layout: compressed storage has (data, minor, indptr); dense storage has empty minor and indptr, and
+# `length` values a vector.
 # Each output of `products` is summed by one thread in a fixed order, so results do not depend on the number of threads.
 
 from cython.parallel cimport prange

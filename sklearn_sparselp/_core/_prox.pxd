@@ -13,7 +13,7 @@ cdef inline void lp_prox_init(LpProx* self, double p) noexcept nogil:
 
 cdef inline double lp_prox(const LpProx* self, double z, double scale) noexcept nogil:
     cdef double p = self.p, size = fabs(z), t, jump, power, step
-    cdef int i
+    cdef int _
     if p == 1.0:
         t = size - scale
         if t <= 0.0:
@@ -38,7 +38,7 @@ cdef inline double lp_prox(const LpProx* self, double z, double scale) noexcept 
             t = size
         if p < 2.0:
             t *= 0.5
-    for i in range(60):
+    for _ in range(60):
         power = scale * p * pow(t, p - 2.0)
         step = (t + power * t - size) / (1.0 + (p - 1.0) * power)
         t -= step

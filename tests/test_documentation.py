@@ -1,0 +1,65 @@
+"""Every example that a user can read runs: docstrings, README and the other pages."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import sklearn_sparselp
+
+ROOT = Path(__file__).resolve().parent.parent
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def _modules() -> list[str]:
+    walked = pkgutil.walk_packages(sklearn_sparselp.__path__, "sklearn_sparselp.")
+    return ["sklearn_sparselp", *(found.name for found in walked)]
+
+
+def _pages() -> list[str]:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md")]
+    return [page.relative_to(ROOT).as_posix() for page in pages if page.name != "CHANGELOG.md"]
+
+
+def _run(example: doctest.DocTest) -> None:
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append)
+    assert not report, "".join(report)
+
+
+def _examples_of(name: str) -> list[doctest.DocTest]:
+    return [e for e in doctest.DocTestFinder().find(importlib.import_module(name)) if e.examples]
+
+
+def test_every_module_of_the_package_is_found():
+    assert {"sklearn_sparselp._core._penalty", "sklearn_sparselp._solvers.driver"} <= set(
+        _modules()
+    )
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_examples_in_docstrings_run(name):
+    for example in _examples_of(name):
+        _run(example)
+
+
+@pytest.mark.parametrize("page", _pages())
+def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for match in BLOCK.finditer(text):
+        line = text[: match.start()].count("\n") + 1
+        if ">>> " in match[1]:
+            parser = doctest.DocTestParser()
+            example = parser.get_doctest(match[1], namespace, page, page, line)
+            _run(example)
+            namespace.update(example.globs)
+        else:
+            exec(compile("\n" * line + match[1], page, "exec"), namespace)

@@ -1,0 +1,116 @@
+"""What is installed: metadata, types, declarations that others can cimport, build options."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sklearn_sparselp
+from sklearn_sparselp._core import _matvec
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTALLED = Path(sklearn_sparselp.__file__).parent
+# Set by `make test-checked`.
+CHECKED = bool(os.environ.get("SPARSELP_CHECKED"))
+
+
+def _pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_one_version_is_stated_everywhere():
+    version = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
+    assert sklearn_sparselp.__version__ == version
+    assert metadata.version("sklearn_sparselp") == version
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)[1] == version
+    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
+def test_type_information_is_shipped():
+    assert (INSTALLED / "py.typed").is_file()
+
+
+def test_runtime_needs_nothing_but_numpy_scipy_and_scikit_learn():
+    names = {re.match(r"[\w-]+", line)[0] for line in _pyproject()["project"]["dependencies"]}
+    assert names == {"numpy", "scipy", "scikit-learn"}
+
+
+def test_importing_the_package_does_not_import_optional_packages():
+    optional = ["matplotlib", "pandas", "polars", "numba", "celer", "skglm"]
+    code = f"import sys, sklearn_sparselp; print([m for m in {optional} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def _compile_extension(name: str, source: str, folder: Path):
+    """Translate, compile and import a Cython module as another package would, outside this tree."""
+    pyx = folder / f"{name}.pyx"
+    pyx.write_text(source, encoding="utf-8")
+    cython = [sys.executable, "-m", "cython", "-3", "-I", str(INSTALLED.parent), str(pyx)]
+    subprocess.run(cython, check=True, cwd=folder)
+    target = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
+    flags = ["-shared", "-fPIC", "-O1", "-w", f"-I{sysconfig.get_path('include')}"]
+    if sys.platform == "darwin":
+        flags += ["-undefined", "dynamic_lookup"]
+    command = [*compiler, *flags, str(folder / f"{name}.c"), "-o", str(target), "-lm"]
+    subprocess.run(command, check=True, cwd=folder)
+    spec = importlib.util.spec_from_file_location(name, target)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_another_package_can_cimport_the_scalar_prox(tmp_path):
+    source = """
+from sklearn_sparselp._core._prox cimport LpProx, lp_prox, lp_prox_init
+
+def soft_threshold(double z, double scale):
+    cdef LpProx rule
+    lp_prox_init(&rule, 1.0)
+    return lp_prox(&rule, z, scale)
+"""
+    module = _compile_extension("borrower", source, tmp_path)
+    assert module.soft_threshold(3.0, 1.0) == 2.0
+    assert module.soft_threshold(-3.0, 1.0) == -2.0
+    assert module.soft_threshold(0.5, 1.0) == 0.0
+
+
+def _compiler_has_openmp(folder: Path) -> bool:
+    probe = folder / "probe.c"
+    probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
+    command = [*compiler, "-fopenmp", str(probe), "-o", str(folder / "probe")]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_kernels_use_openmp_where_the_compiler_has_it_and_the_build_wants_it(tmp_path):
+    code = "from sklearn_sparselp._core._matvec import effective_n_threads as n; print(n())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True
+    )
+    threaded = not CHECKED and _compiler_has_openmp(tmp_path)
+    assert int(out.stdout) == (3 if threaded else 1)
+
+
+def test_checked_kernels_refuse_an_index_that_is_out_of_range():
+    # Column 7 of 2. Ordinary kernels check nothing, so there the same call stays in range.
+    data, indptr = np.ones(2), np.array([0, 2], dtype=np.int32)
+    columns = np.array([0, 7 if CHECKED else 1], dtype=np.int32)
+    sums, squares, stored = np.empty(2), np.empty(2), np.empty(2)
+    with pytest.raises(IndexError) if CHECKED else contextlib.nullcontext():
+        _matvec.row_moments(data, columns, indptr, 2, np.ones(1), False, sums, squares, stored)
+        np.testing.assert_array_equal(sums, [1.0, 1.0])
