@@ -205,7 +205,7 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            float32 stays float32, other types become float64. Dense X in C or Fortran order,
+            Type float32 stays, other types become float64. Dense X in C or Fortran order,
             CSR and CSC (int32 or int64 indices) are not copied; any other sparse format is
             converted once. CSR gets a CSC companion for coordinate descent.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)

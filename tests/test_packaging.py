@@ -47,11 +47,16 @@ def test_runtime_needs_nothing_but_numpy_scipy_and_scikit_learn():
     assert names == {"numpy", "scipy", "scikit-learn"}
 
 
-def test_importing_the_package_does_not_import_optional_packages():
+def _optional_packages_after(statement: str) -> set[str]:
     optional = ["matplotlib", "pandas", "polars", "numba", "celer", "skglm"]
-    code = f"import sys, sklearn_sparselp; print([m for m in {optional} if m in sys.modules])"
+    code = f"import sys; {statement}; print(*[m for m in {optional} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
-    assert out.stdout.strip() == "[]"
+    return set(out.stdout.split())
+
+
+def test_importing_the_package_imports_no_optional_package_that_scikit_learn_does_not():
+    own = _optional_packages_after("import sklearn_sparselp")
+    assert own <= _optional_packages_after("import sklearn.linear_model")
 
 
 def _compile_extension(name: str, source: str, folder: Path):

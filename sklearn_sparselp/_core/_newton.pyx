@@ -94,7 +94,7 @@ def sparse_gram(
     const double[::1] curvature not None,     # IN, (n_samples,)
     double[:, ::1] out not None,              # IN/OUT, (n_left, n_right), zero on entry
 ):
-    """Add ``sum_i curvature_i left_ia right_ib`` to ``out[a, b]``: each stored left value meets one row of the right."""
+    """Add ``sum_i curvature_i left_ia right_ib`` to ``out[a, b]``: a stored left value meets one row of the right."""
     cdef Py_ssize_t a, k, entry, i
     cdef double value
     with nogil:
