@@ -2,8 +2,9 @@
 
 from importlib import metadata as _metadata
 
+from .operator import SparseLpRegularizer
 from .regression import SparseLpRegressor
 
 __version__ = _metadata.version("sklearn_sparselp")
 
-__all__ = ["SparseLpRegressor", "__version__"]
+__all__ = ["SparseLpRegressor", "SparseLpRegularizer", "__version__"]
