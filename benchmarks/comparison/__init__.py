@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/compare.py``: data, problems, solvers, clocks, certificates, tables."""

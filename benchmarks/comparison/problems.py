@@ -1,0 +1,41 @@
+"""The problems of the grid: which penalty, how strong, certified how.
+
+A row of PROBLEMS names a family; a cell is a family at ``alpha_max / divisor`` on one data set.
+A new loss needs its row here, its certificate in certificates.py and ``handles`` in the solvers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comparison.certificates import Certifier, Task
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A family of tasks; ``measure`` is the field of Certificate that has to reach the target."""
+
+    name: str
+    p: float
+    divisors: tuple[int, ...]
+    measure: str
+    l2_share: float = 0.0  # l2_reg = alpha * l2_share / (1 - l2_share)
+    loss: str = "squared_error"
+
+    def task(self, certifier: Certifier, divisor: int, fit_intercept: bool) -> Task:
+        """The task at alpha_max / divisor (alpha_max of the problem without ridge)."""
+        alpha = certifier.alpha_max(self.p, fit_intercept) / divisor
+        l2_reg = alpha * self.l2_share / (1 - self.l2_share)
+        return Task(self.p, alpha, l2_reg, fit_intercept, self.loss)
+
+
+PROBLEMS: dict[str, Problem] = {
+    problem.name: problem
+    for problem in (
+        Problem("lasso", 1.0, (10, 100), "gap"),
+        Problem("elastic-net", 1.0, (10, 100), "gap", l2_share=0.5),
+        Problem("l1/2", 1 / 2, (10, 100), "residual"),
+        Problem("l2/3", 2 / 3, (10, 100), "residual"),
+    )
+}
+QUICK = ("lasso", "l1/2")
