@@ -3,8 +3,9 @@
 from importlib import metadata as _metadata
 
 from .operator import SparseLpRegularizer
+from .proximal import prox_lp
 from .regression import SparseLpRegressor
 
 __version__ = _metadata.version("sklearn_sparselp")
 
-__all__ = ["SparseLpRegressor", "SparseLpRegularizer", "__version__"]
+__all__ = ["SparseLpRegressor", "SparseLpRegularizer", "__version__", "prox_lp"]
