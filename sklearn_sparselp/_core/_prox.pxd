@@ -102,7 +102,7 @@ cdef inline void lp_prox_init(LpProx* self, double p) noexcept nogil:
     elif p < 1.0:
         self.rule = PROX_CONCAVE
         self.start = 2.0 * (1.0 - p) / (2.0 - p)
-        self.log2_limit = log2(p / (2.0 - p)) + (1.0 - p) * log2(self.start)
+        self.log2_limit = log2(p) - log2(2.0 - p) + (1.0 - p) * log2(self.start)
         self.power = 1.0 / (2.0 - p)
     elif p == 1.0:
         self.rule = PROX_SOFT
@@ -173,7 +173,7 @@ cdef inline double lp_prox(const LpProx* self, double z, double scale) noexcept 
     elif self.rule == PROX_TWO_THIRDS:
         t = prox_two_thirds(size, scale)
     elif self.rule == PROX_COUNT:
-        t = size if size > sqrt(2.0) * sqrt(scale) else 0.0
+        t = size if size > (sqrt(2.0 * scale) if scale < 1e300 else sqrt(2.0) * sqrt(scale)) else 0.0
     elif self.rule == PROX_THREE_HALVES:
         t = prox_three_halves(size, scale)
     elif self.rule == PROX_CUBE:
@@ -233,7 +233,7 @@ cdef inline double prox_three_halves(double z, double scale) noexcept nogil:
 
 cdef inline double prox_cube(double z, double scale) noexcept nogil:
     # 3 scale t^2 + t - z = 0, without the cancellation of the textbook root.
-    cdef double product = 12.0 * scale * z
+    cdef double product = 12.0 * (scale * z)
     if not isfinite(product):
         return sqrt(z) / (sqrt(3.0) * sqrt(scale))
     return 2.0 * (z / (1.0 + sqrt(1.0 + product)))
@@ -279,7 +279,7 @@ cdef inline double prox_general(const LpProx* self, double z, double scale) noex
     else:
         v = -log2_a / (p - 1.0)
     if v < -900.0 or z < 1e-290:
-        return prox_careful(self, z, scale)
+        return prox_careful(self, z, scale, z * fast_exp2(v))
     t = z * fast_exp2(v)
     # Halley in full precision: a relative error of 1.5e-6 becomes one below 1e-16.
     for i in range(8):
@@ -288,12 +288,12 @@ cdef inline double prox_general(const LpProx* self, double z, double scale) noex
         slope = 1.0 + (p - 1.0) * (term / t)
         value = (t - z + term) / (slope * t)
         if not slope * t > 0.01 * z:
-            return prox_careful(self, z, scale)
+            return prox_careful(self, z, scale, z * fast_exp2(v))
         step = 2.0 * value / (2.0 - value * (p - 2.0) * (slope - 1.0) / slope)
         t -= t * step
         if fabs(step) <= 1.5e-6:
             return t
-    return prox_careful(self, z, scale)
+    return prox_careful(self, z, scale, z * fast_exp2(v))
 
 
 cdef inline double prox_threshold(const LpProx* self, double scale) noexcept nogil:
@@ -301,7 +301,7 @@ cdef inline double prox_threshold(const LpProx* self, double scale) noexcept nog
     return pow(2.0 * (1.0 - self.p) * scale, self.power) / self.start
 
 
-cdef inline double prox_careful(const LpProx* self, double z, double scale) noexcept nogil:
+cdef inline double prox_careful(const LpProx* self, double z, double scale, double rough) noexcept nogil:
     # The same Newton in full precision, for p close to 1 and for the ends of the range of doubles; from the right of
     # the root of a convex function it never overshoots but by rounding.
     cdef double p = self.p, t = z, term, excess, slope, step, last = INFINITY, log_t
@@ -324,4 +324,5 @@ cdef inline double prox_careful(const LpProx* self, double z, double scale) noex
             break
         if fabs(step) < 1e-3:
             last = fabs(step)
-    return t
+    # Subnormal or nearly infinite arguments may leave the range of doubles on the way.
+    return t if 0.0 <= t <= z else min(rough, z)
