@@ -228,7 +228,7 @@ class _State:
         new = end if np.array_equal(start + step, end) else start + step
         smallest = self.problem.penalty.sparsity_threshold
         if smallest > 0.0:
-            new = np.where(np.abs(new) < smallest, start, new)
+            new = np.where((np.abs(new) < smallest) & (new != 0.0), start, new)
         return new
 
     def _descend_model(
