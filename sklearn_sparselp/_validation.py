@@ -1,22 +1,68 @@
-"""The only place that coerces dtype, index type and storage, and that knows scikit-learn's validation."""
+"""The only place that coerces dtype, index type and storage.
+
+It is also the only place that imports private scikit-learn API. What leaves this module is what
+the kernels walk: they check nothing again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import _fit_context as fit_context
 from sklearn.utils import check_array
-from sklearn.utils.validation import _num_samples, validate_data
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+__all__ = [
+    "Interval",
+    "Matrix",
+    "StrOptions",
+    "TargetDomain",
+    "canonical",
+    "check_fit_data",
+    "check_penalty_factor",
+    "check_predict_data",
+    "check_sample_weight",
+    "check_solver",
+    "check_target",
+    "fit_context",
+    "unchanged_on_error",
+]
 
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
 
 
+@dataclass(frozen=True)
+class TargetDomain:
+    """The targets that a loss is defined for: all above a bound.
+
+    Attributes
+    ----------
+    lowest : float
+        The bound.
+    closed : bool
+        Whether the bound belongs to the domain.
+    """
+
+    lowest: float = -math.inf
+    closed: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        return value >= self.lowest if self.closed else value > self.lowest
+
+    def __str__(self) -> str:
+        return f"y {'>=' if self.closed else '>'} {self.lowest:g}"
+
+
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Give an estimator its attributes back when the block raises, so that a failed fit changes nothing."""
+    """Give an estimator its attributes back when the block raises: a failed fit changes nothing."""
     before = dict(vars(estimator))
     try:
         yield
@@ -43,15 +89,21 @@ def check_fit_data(
     Returns
     -------
     X : ndarray (C or Fortran order), CSR or CSC
-        float32 stays, anything else becomes float64. Neither values nor indices are copied
-        unless the dtype, another sparse format, strided memory or repeated entries force it.
+        float32 stays, anything else becomes float64. See `canonical` for what is copied.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs), dtype float64
 
     Raises
     ------
     ValueError
-        NaN, infinity, no samples, no features, lengths that differ, y of wrong shape.
+        NaN, infinity, no samples, no features, lengths that differ, y of wrong shape or kind.
+    TypeError
+        y is sparse.
     """
+    if sparse.issparse(y):
+        raise TypeError(
+            f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
+            "and y.toarray().ravel() if it has one column."
+        )
     X, y = validate_data(
         estimator,
         X,
@@ -63,8 +115,8 @@ def check_fit_data(
         y_numeric=True,
         copy=False,
     )
-    if y.ndim == 2 and y.shape[1] == 1 and multi_output:
-        y = y.reshape(-1, 1)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
     return canonical(X), np.ascontiguousarray(y, dtype=np.float64)
 
 
@@ -81,24 +133,123 @@ def check_predict_data(estimator: Any, X: Any) -> Matrix:
 
 
 def canonical(X: Matrix) -> Matrix:
-    """Return X in a layout of the kernels; the caller's object is never changed."""
+    """Return X in a layout of the kernels; the caller's arrays are never changed.
+
+    Parameters
+    ----------
+    X : ndarray, CSR or CSC of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray, CSR or CSC
+        The same object where it is in C or Fortran order, or compressed with sorted indices,
+        no repeated entries and int32 or int64 for both index arrays. Otherwise a copy that
+        is; indices are never narrowed.
+
+    Raises
+    ------
+    ValueError
+        Compressed storage that points outside of its arrays or of X.
+    """
     if not sparse.issparse(X):
-        if X.flags.c_contiguous or X.flags.f_contiguous:
-            return X
-        return np.asfortranarray(X)
+        ready = X.flags.aligned and (X.flags.c_contiguous or X.flags.f_contiguous)
+        return X if ready else np.array(X, order="F")
+    _check_pointers(X)
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    if X.indices.dtype != X.indptr.dtype or X.indices.dtype not in (np.int32, np.int64):
-        fixed = type(X)(X.shape, dtype=X.dtype)
-        fixed.data = X.data
-        fixed.indices, fixed.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
-        return fixed
-    return X
+    _check_indices(X)
+    index_dtype = X.indices.dtype
+    if X.indptr.dtype != index_dtype or index_dtype not in (np.int32, np.int64):
+        index_dtype = np.dtype(np.int64)
+    arrays = {
+        "data": np.require(X.data, requirements="CA"),
+        "indices": np.require(X.indices, dtype=index_dtype, requirements="CA"),
+        "indptr": np.require(X.indptr, dtype=index_dtype, requirements="CA"),
+    }
+    if all(arrays[name] is getattr(X, name) for name in arrays):
+        return X
+    # Set afterwards: the constructor would narrow int64 indices that fit into int32.
+    ready = type(X)(X.shape, dtype=X.dtype)
+    for name, array in arrays.items():
+        setattr(ready, name, array)
+    return ready
+
+
+def _check_pointers(X: sparse.sparray | sparse.spmatrix) -> None:
+    """Raise where indptr leaves the stored arrays; costs O(n_rows) of CSR, O(n_columns) of CSC."""
+    indptr, stored = X.indptr, min(X.indices.shape[0], X.data.shape[0])
+    n_major = X.shape[0 if X.format == "csr" else 1]
+    if (
+        indptr.shape != (n_major + 1,)
+        or indptr[0] != 0
+        or indptr[-1] > stored
+        or (indptr[1:] < indptr[:-1]).any()
+    ):
+        raise ValueError(
+            f"X is a broken {X.format.upper()} matrix: indptr must have {n_major + 1} entries that "
+            f"rise from 0 to at most {stored}, the number of stored values."
+        )
+
+
+def _check_indices(X: sparse.sparray | sparse.spmatrix) -> None:
+    """Raise where sorted indices leave X: the first and last of each row of CSR, column of CSC."""
+    n_minor = X.shape[1 if X.format == "csr" else 0]
+    filled = X.indptr[1:] > X.indptr[:-1]
+    first, last = X.indices[X.indptr[:-1][filled]], X.indices[X.indptr[1:][filled] - 1]
+    low, high = first.min(initial=0), last.max(initial=0)
+    if low < 0 or high >= n_minor:
+        raise ValueError(
+            f"X is a broken {X.format.upper()} matrix: its indices run from {low} to {high}, "
+            f"but must lie between 0 and {n_minor - 1}."
+        )
+
+
+def check_target(y: np.ndarray, loss: str, domain: TargetDomain) -> None:
+    """Raise a ValueError where y leaves the domain of a loss.
+
+    Parameters
+    ----------
+    y : ndarray of any shape, dtype float64
+    loss : str
+        Name of the loss, for the message.
+    domain : TargetDomain
+    """
+    if (smallest := y.min()) not in domain:
+        raise ValueError(f"loss={loss!r} needs {domain}, but the smallest y is {smallest:g}.")
+
+
+def check_solver(solver: str, p: float, solvers: Mapping[str, Any]) -> None:
+    """Raise a ValueError where a solver cannot minimise a penalty of order p.
+
+    Parameters
+    ----------
+    solver : str
+        "auto" or a key of ``solvers``.
+    p : float
+    solvers : mapping from str to Solver
+        The registry; ``smooth_only`` marks a solver for p > 1.
+    """
+    if solver == "auto" or p > 1.0 or not solvers[solver].smooth_only:
+        return
+    others = [repr(name) for name, row in solvers.items() if not row.smooth_only]
+    raise ValueError(
+        f"solver={solver!r} needs p > 1, where the penalty is smooth, but p={p:g}. "
+        f"Use solver='auto' or {' or '.join(others)}."
+    )
 
 
 def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
     """Return sample weights as float64, None for equal ones.
+
+    Parameters
+    ----------
+    sample_weight : float, array-like of shape (n_samples,), or None
+    X : ndarray or sparse of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), dtype float64, or None
 
     Raises
     ------
@@ -107,7 +258,7 @@ def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    n_samples = _num_samples(X)
+    n_samples = X.shape[0]
     if np.isscalar(sample_weight):
         sample_weight = np.full(n_samples, sample_weight, dtype=np.float64)
     weights = check_array(
@@ -123,22 +274,33 @@ def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
     if weights.shape[0] != n_samples:
         raise ValueError(
-            f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}: one weight for each sample of X."
+            f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}: "
+            "one weight for each sample of X."
         )
     if (weights < 0.0).any():
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: the smallest is {weights.min()}, "
-            "and every weight must be >= 0."
+            "Negative values in data passed to `sample_weight`: "
+            f"the smallest is {weights.min():g}, and every weight must be >= 0."
         )
     if not weights.any():
         raise ValueError(
-            f"Sample weights must contain at least one non-zero number: all {n_samples} weights are 0."
+            "Sample weights must contain at least one non-zero number: "
+            f"all {n_samples} of sample_weight are 0."
         )
-    return weights
+    return np.require(weights, requirements="CA")
 
 
 def check_penalty_factor(penalty_factor: Any, n_features: int) -> np.ndarray | None:
     """Return penalty factors as float64, None for all ones.
+
+    Parameters
+    ----------
+    penalty_factor : array-like of shape (n_features,), or None
+    n_features : int
+
+    Returns
+    -------
+    ndarray of shape (n_features,), dtype float64, or None
 
     Raises
     ------
@@ -147,13 +309,24 @@ def check_penalty_factor(penalty_factor: Any, n_features: int) -> np.ndarray | N
     """
     if penalty_factor is None:
         return None
-    factors = np.ascontiguousarray(penalty_factor, dtype=np.float64)
+    factors = np.asarray(penalty_factor)
+    if factors.dtype.kind not in "fiub":
+        try:
+            factors = np.array(penalty_factor, dtype=object).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"penalty_factor must hold numbers >= 0, one for each feature; {error}."
+            ) from error
+    factors = np.require(factors, dtype=np.float64, requirements="CA")
     if factors.shape != (n_features,):
         raise ValueError(
             f"penalty_factor has shape {factors.shape}, but X has {n_features} features: "
             f"it must have shape {(n_features,)}."
         )
-    if np.isnan(factors).any() or (factors < 0.0).any():
-        worst = factors[np.isnan(factors) | (factors < 0.0)][0]
-        raise ValueError(f"penalty_factor holds {worst}; every factor must be >= 0 (infinity drops the feature).")
+    wrong = np.flatnonzero(~(factors >= 0.0))
+    if wrong.size:
+        raise ValueError(
+            f"penalty_factor[{wrong[0]}] is {factors[wrong[0]]:g}, but every factor must be >= 0 "
+            "(0 leaves a feature unpenalised, infinity drops it)."
+        )
     return factors

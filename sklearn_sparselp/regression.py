@@ -10,126 +10,178 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._core._loss import Huber, Loss, SquaredError
 from ._core._penalty import LpPenalty
+from ._linear import linear_predictor
 from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
 from ._validation import (
+    Interval,
+    StrOptions,
+    TargetDomain,
     check_fit_data,
     check_penalty_factor,
     check_predict_data,
     check_sample_weight,
+    check_solver,
+    check_target,
+    fit_context,
     unchanged_on_error,
 )
+
+ANY_TARGET = TargetDomain()
 
 
 @dataclass(frozen=True)
 class RegressionLoss:
-    """One row of the registry of losses.
+    """One row of the registry of losses: all that the estimator knows about a loss.
 
     Attributes
     ----------
     make : callable
         Makes the loss from the estimator's parameters.
+    domain : TargetDomain
+        The targets that the loss is defined for.
+    mean : callable or None
+        The mean of y at a linear predictor, the inverse link; None where they are equal.
     multi_output : bool
         Whether y may have several columns.
     """
 
     make: Callable[[Any], Loss]
+    domain: TargetDomain = ANY_TARGET
+    mean: Callable[[np.ndarray], np.ndarray] | None = None
     multi_output: bool = False
 
 
 REGRESSION_LOSSES: dict[str, RegressionLoss] = {
     "squared_error": RegressionLoss(lambda estimator: SquaredError(), multi_output=True),
-    "huber": RegressionLoss(lambda estimator: Huber(estimator.epsilon)),
+    "huber": RegressionLoss(lambda estimator: Huber(float(estimator.epsilon))),
 }
 
 
 class SparseLpRegressor(RegressorMixin, BaseEstimator):
-    """Linear regression with a sparse Lp penalty.
+    r"""Linear regression with a sparse Lp penalty.
 
-    Minimises over coefficients w and intercept b, with sample weights s scaled to sum to one,
+    For X of shape (n_samples, n_features), targets y and sample weights s, minimises over
+    coefficients w and intercept b
 
-        F(w, b) = sum_i s_i loss(y_i, x_i w + b) + alpha sum_j u_j |w_j|^p + l2_reg/2 ||w||^2
+    .. math::
 
-    with every non-zero coefficient larger than ``sparsity_threshold`` in modulus: the mask
-    is part of each coordinate's update, ``w_j <- v 1[|v| > sparsity_threshold]`` with
-    ``v = prox(w_j - g_j / L_j)``. The intercept is neither penalised nor masked.
+        F(w, b) = \frac{1}{\sum_i s_i} \sum_i s_i \, \mathrm{loss}(y_i, x_i w + b)
+        + \alpha \sum_j u_j |w_j|^p + \frac{\beta}{2} \|w\|_2^2
+
+    with :math:`\alpha` = ``alpha``, u = ``penalty_factor`` and :math:`\beta` = ``l2_reg``,
+    under a hard mask: each coordinate's update is
+
+    .. math::
+
+        v = \mathrm{prox}_{(\alpha u_j / L_j) |\cdot|^p}(w_j - g_j / L_j), \qquad
+        w_j = v \text{ if } |v| > \tau \text{ else } 0
+
+    with :math:`\tau` = ``sparsity_threshold``, g the gradient of the smooth part and
+    :math:`L_j` its curvature bound. The intercept is neither penalised nor masked.
 
     Parameters
     ----------
     p : float, default=1.0
-        Order of the penalty, p >= 0. 1 is the Lasso, 2 ridge, 0 counts non-zero
-        coefficients; below 1 the problem is not convex.
+        Order of the penalty, p >= 0: 1 is the Lasso, 2 ridge, and 0 counts non-zero
+        coefficients. Below 1 the problem is not convex and the solution found depends on
+        the start, which is 0 unless ``warm_start``.
     alpha : float, default=1.0
         Strength of the penalty, alpha >= 0.
     sparsity_threshold : float, default=0.0
-        The mask tau, in units of the coefficients: a coefficient with ``|w| <= tau``
-        becomes exactly 0 in its update. A larger threshold gives a sparser model.
+        The mask, in units of the coefficients, >= 0: a coefficient that its update leaves
+        at most so large in modulus becomes exactly 0. A larger threshold gives a sparser
+        model.
     loss : {"squared_error", "huber"}, default="squared_error"
-        ``(y - f)^2 / 2``, or Huber's loss, which is that up to ``epsilon`` and linear beyond.
+        Loss of a residual r = y - (x w + b): ``r**2 / 2``, or Huber's, which is that for
+        ``|r| <= epsilon`` and ``epsilon |r| - epsilon**2 / 2`` beyond.
     epsilon : float, default=1.35
-        Where Huber's loss turns linear, in units of y (no scale is estimated). Unused by
-        other losses.
+        Where Huber's loss turns linear, > 0, in units of y: no scale is estimated. Other
+        losses ignore it.
     l2_reg : float, default=0.0
-        Strength of an additional ridge penalty, l2_reg >= 0.
+        Strength of an additional ridge penalty, >= 0.
     penalty_factor : array-like of shape (n_features,), default=None
-        Factors u of the penalty per feature: 0 leaves a feature unpenalised, infinity drops it.
-        They are not rescaled. None stands for ones.
+        Factor of the penalty of each feature, >= 0: 0 leaves a feature unpenalised, infinity
+        drops it. Factors are not rescaled. None stands for ones.
     positive : bool, default=False
         Whether to restrict coefficients to w >= 0.
     fit_intercept : bool, default=True
-        Whether to fit b; sparse X is never centred for it.
+        Whether to fit b. X is not centred for it, so that sparse X stays sparse.
     solver : {"auto", "cd", "pg", "gd"}, default="auto"
-        "cd" is coordinate descent on working sets with Newton steps on the support, "pg"
-        proximal gradient, "gd" gradient descent (p > 1). "auto" is "cd".
+        All minimise the same objective under the same certificate. "cd" is coordinate
+        descent on working sets with Newton steps on the support, "pg" accelerated proximal
+        gradient on the rows of X, "gd" gradient descent, for p > 1 only. "auto" chooses for
+        the problem at hand.
     max_iter : int, default=1000
-        Largest number of epochs.
+        Largest number of iterations (epochs over working sets for "cd").
     tol : float, default=1e-4
-        For p >= 1 without a mask, stop when the duality gap is at most ``tol F(0)``;
-        otherwise when ``fixed_point_residual_ <= tol``.
+        Without a mask and for p >= 1, stop when the duality gap is at most ``tol`` times the
+        objective at w = 0; else when ``fixed_point_residual_ <= tol``.
     warm_start : bool, default=False
-        Whether to start from ``coef_`` of the previous fit instead of zero.
+        Whether to start from ``coef_`` and ``intercept_`` of the former fit.
     verbose : int, default=0
         Whether to print a line for each pass over X.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features), dtype of X
-        Coefficients.
+    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+        Coefficients, of the dtype that X was fitted with: float32 or float64. Two-dimensional
+        where y is.
     intercept_ : float or ndarray of shape (n_outputs,)
         Intercept, 0 without ``fit_intercept``.
     sparse_coef_ : csr_array of shape (1, n_features) or (n_outputs, n_features)
         The same coefficients, sparse.
-    mask_ : ndarray of shape like ``coef_``, dtype bool
+    mask_ : ndarray of shape (n_features,) or (n_outputs, n_features), dtype bool
         Which coefficients are not zero.
     objective_ : float or ndarray of shape (n_outputs,)
-        F at the solution; with a mask it includes the mask's own penalty.
+        The objective at the solution; with a mask it includes the mask's own penalty, the
+        constant :math:`\kappa_j = \max(0, L_j \tau^2/2 - \alpha u_j (1 - p) \tau^p)` for each
+        non-zero coefficient.
     dual_gap_ : float or ndarray of shape (n_outputs,)
-        Duality gap, in units of F; NaN where the problem is not convex.
+        Duality gap in units of the objective, an upper bound of the distance to its minimum;
+        NaN where the problem is not convex (p < 1, or a mask).
     fixed_point_residual_ : float or ndarray of shape (n_outputs,)
-        ``max_j L_j |w_j - T_j(w_j - g_j/L_j)| / max_j |g_j(0)|``.
+        How far the solution is from a fixed point of all updates, in gradient units and
+        relative to the gradient at w = 0:
+        :math:`\max_j L_j |w_j - T_j(w_j - g_j/L_j)| / \max_j |g_j(0)|`, T_j the update above.
     n_iter_ : int or ndarray of shape (n_outputs,)
-        Epochs, at least 1.
+        Iterations that were run, at least 1.
     n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, when X has names that are strings.
+        Number of features of the fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        When ``max_iter`` is reached first; the model is usable.
+        When ``max_iter`` is reached first. The model is usable, and ``dual_gap_`` and
+        ``fixed_point_residual_`` tell how far it is from a solution.
+
+    See Also
+    --------
+    sklearn.linear_model.Lasso : The same problem for p = 1.
+    SparseLpRegularizer : The update as an operator on a parameter array.
 
     Notes
     -----
-    ``SparseLpRegressor(p=1, alpha=a)`` is ``Lasso(alpha=a)``, and with ``alpha = a r`` and
-    ``l2_reg = a (1 - r)`` it is ``ElasticNet(alpha=a, l1_ratio=r)``; p = 2 is
-    ``Ridge(alpha=2 n alpha)``.
+    How to convert from other estimators, n standing for n_samples:
+
+    * ``Lasso(alpha=a)`` is ``SparseLpRegressor(p=1, alpha=a)``.
+    * ``ElasticNet(alpha=a, l1_ratio=r)`` is p = 1 with ``alpha=a*r, l2_reg=a*(1 - r)``.
+    * ``Ridge(alpha=a)`` is p = 2 with ``alpha=a/(2*n)``, or p = 1 with
+      ``alpha=0, l2_reg=a/n``.
+    * ``HuberRegressor`` estimates a scale sigma and penalises by its own convention:
+      ``epsilon`` here is its ``epsilon * scale_``.
+    * glmnet rescales its ``penalty.factor`` to a mean of 1 and standardises X by default;
+      here neither happens, so features should have comparable scales.
+
+    Features are updated one at a time and nothing is random: the same input gives the same
+    model.
 
     References
     ----------
@@ -146,9 +198,13 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     >>> model = SparseLpRegressor(p=0.5, alpha=0.1).fit(X, y)
     >>> np.flatnonzero(model.mask_)
     array([0, 1])
+    >>> model.coef_[model.mask_].round(2)
+    array([ 2.97, -1.97])
+    >>> model.predict(X[:3]).shape
+    (3,)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "p": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "sparsity_threshold": [Interval(Real, 0, None, closed="left")],
@@ -198,20 +254,22 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            Type float32 stays, other types become float64. Dense X in C or Fortran order,
-            CSR and CSC (int32 or int64 indices) are not copied; any other sparse format is
-            converted once. CSR gets a CSC companion for coordinate descent.
+            Type float32 stays, other types become float64. Not copied: dense X in C or
+            Fortran order; CSR and CSC without repeated entries, whose int32 or int64 indices
+            are kept. Any other sparse format is converted once. "cd" gives CSR a CSC
+            companion. Read-only memory maps are fine.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets; several columns for ``loss="squared_error"``, one independent problem each.
-        sample_weight : array-like of shape (n_samples,), default=None
-            A weight k counts a row k times, 0 drops it.
+            Targets; several columns for ``loss="squared_error"``, which are independent
+            problems that share every pass over X.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights >= 0: a weight k counts a row k times, 0 drops it.
 
         Returns
         -------
@@ -221,63 +279,73 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For input that is not valid; the estimator keeps its former state.
+            For parameters or data that are not valid, before any work.
+        TypeError
+            For data of a type that is not supported, such as sparse y.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When ``max_iter`` is reached first.
+
+        Notes
+        -----
+        After an exception the estimator is in the state from before the call.
         """
         with unchanged_on_error(self):
             self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X, y, sample_weight) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         loss = REGRESSION_LOSSES[self.loss]
-        if self.solver != "auto" and SOLVERS[self.solver].smooth_only and self.p <= 1.0:
-            raise ValueError(
-                f"solver='{self.solver}' is for p > 1, got p={self.p}. Use solver='cd' or 'pg'."
-            )
+        check_solver(self.solver, self.p, SOLVERS)
         X, y = check_fit_data(self, X, y, multi_output=loss.multi_output)
-        n_features = X.shape[1]
+        check_target(y, self.loss, loss.domain)
         weights = check_sample_weight(sample_weight, X)
+        n_features = X.shape[1]
         factors = check_penalty_factor(self.penalty_factor, n_features)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
-        starts = self._starts(targets.shape[0], n_features)
+        coef_init, intercept_init = self._starts(len(targets), n_features)
         penalty = LpPenalty(
             n_features,
-            float(self.p),
-            float(self.alpha),
-            float(self.sparsity_threshold),
-            factors,
-            float(self.l2_reg),
-            bool(self.positive),
+            p=float(self.p),
+            alpha=float(self.alpha),
+            sparsity_threshold=float(self.sparsity_threshold),
+            penalty_factor=factors,
+            l2_reg=float(self.l2_reg),
+            positive=bool(self.positive),
         )
         design = Design(X)
-        problems = [
-            Problem(design, target, loss.make(self), penalty, weights, bool(self.fit_intercept))
-            for target in targets
-        ]
         results = solve(
-            problems,
+            [
+                Problem(design, target, loss.make(self), penalty, weights, bool(self.fit_intercept))
+                for target in targets
+            ],
             solver=self.solver,
             max_iter=self.max_iter,
             tol=self.tol,
-            coef_init=None if starts is None else starts[0],
-            intercept_init=None if starts is None else starts[1],
+            coef_init=coef_init,
+            intercept_init=intercept_init,
             verbose=int(self.verbose),
         )
         self._store(results, X.dtype, single=y.ndim == 1)
+        self._fitted_loss = self.loss
 
-    def _starts(self, n_outputs: int, n_features: int):
+    def _starts(self, n_outputs: int, n_features: int) -> tuple[Any, Any]:
         """Return the former coefficients and intercepts for a warm start, None for a cold one."""
         if not self.warm_start or not hasattr(self, "coef_"):
-            return None
+            return None, None
         coef = np.atleast_2d(self.coef_).astype(np.float64)
         if coef.shape != (n_outputs, n_features):
             raise ValueError(
-                f"warm_start=True, but the former fit had {coef.shape[1]} features and {coef.shape[0]} outputs, "
-                f"and X and y now have {n_features} and {n_outputs}. Set warm_start=False or clone the estimator."
+                f"warm_start=True continues a fit of {coef.shape[1]} features and "
+                f"{coef.shape[0]} outputs, but X and y now have {n_features} and {n_outputs}. "
+                "Set warm_start=False or clone the estimator."
             )
         return coef, np.atleast_1d(self.intercept_)
 
     def _store(self, results: list[SolveResult], dtype: np.dtype, *, single: bool) -> None:
-        def gather(name: str):
+        def gather(name: str) -> Any:
             values = [getattr(result, name) for result in results]
             return values[0] if single else np.array(values)
 
@@ -299,13 +367,12 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            ``X coef_ + intercept_``; float32 where both X and the model are.
+            ``X @ coef_.T + intercept_``; float32 where both X and ``coef_`` are.
         """
         check_is_fitted(self)
-        X = check_predict_data(self, X)
-        prediction = X @ self.coef_.T
-        prediction += np.asarray(self.intercept_, dtype=prediction.dtype)
-        return prediction
+        prediction = linear_predictor(check_predict_data(self, X), self.coef_, self.intercept_)
+        mean = REGRESSION_LOSSES[self._fitted_loss].mean
+        return prediction if mean is None else mean(prediction)
 
     @property
     def sparse_coef_(self) -> sparse.csr_array:
@@ -320,7 +387,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.multi_output = REGRESSION_LOSSES[self.loss].multi_output if (
-            self.loss in REGRESSION_LOSSES
-        ) else False
+        # An invalid loss is an error of fit, not of asking.
+        loss = REGRESSION_LOSSES.get(self.loss, REGRESSION_LOSSES["squared_error"])
+        tags.target_tags.multi_output = loss.multi_output
+        tags.target_tags.positive_only = -1.0 not in loss.domain
         return tags

@@ -7,20 +7,28 @@ from sklearn_sparselp import SparseLpRegressor
 from sklearn_sparselp._solvers import SOLVERS
 
 
+@pytest.fixture(autouse=True)
+def _check_of_array_api_input_runs(monkeypatch):
+    # scikit-learn skips it without this variable; for NumPy arrays nothing else depends on it.
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
 def regressors():
+    """Defaults, every order and mask with every solver that applies, and each other parameter."""
     yield SparseLpRegressor()
-    for p in (0, 0.5, 1, 1.5, 2, 3):
-        for threshold in (0.0, 0.05):
-            for solver, row in SOLVERS.items():
-                if p > 1 or not row.smooth_only:
-                    yield SparseLpRegressor(
-                        p=p, alpha=1e-3, sparsity_threshold=threshold, solver=solver
-                    )
-    yield SparseLpRegressor(alpha=1e-3, loss="huber")
-    yield SparseLpRegressor(p=0.5, alpha=1e-3, loss="huber", sparsity_threshold=0.05)
+    for solver, row in SOLVERS.items():
+        orders = (1.5, 2, 3) if row.smooth_only else (0, 0.5, 1, 1.5, 2, 3)
+        common = {"alpha": 1e-3, "solver": solver}
+        for p in orders:
+            for threshold in (0.0, 0.05):
+                yield SparseLpRegressor(p=p, sparsity_threshold=threshold, **common)
+        for p in (orders[0], orders[-1]):
+            yield SparseLpRegressor(p=p, loss="huber", sparsity_threshold=0.05, **common)
+        yield SparseLpRegressor(p=orders[1], loss="huber", **common)
+        yield SparseLpRegressor(p=2, l2_reg=1e-3, positive=True, fit_intercept=False, **common)
+        yield SparseLpRegressor(p=2, warm_start=True, **common)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(list(regressors()))
 def test_estimator_passes_scikit_learns_check(estimator, check):
     check(estimator)
