@@ -29,7 +29,7 @@ def _pages() -> list[str]:
 
 def _run(example: doctest.DocTest) -> None:
     report: list[str] = []
-    doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append)
+    doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append, clear_globs=False)
     assert not report, "".join(report)
 
 
