@@ -7,7 +7,10 @@ from ._prox cimport LpProx
 cdef class Penalty:
     cdef readonly Py_ssize_t n_features
     cdef readonly double l2_reg
+    cdef readonly double sparsity_threshold
+    cdef readonly bint positive
 
+    cdef double strength(self, Py_ssize_t j) noexcept nogil
     cdef double value(self, double w, Py_ssize_t j) noexcept nogil
     cdef double prox(self, double z, double lipschitz, Py_ssize_t j) noexcept nogil
     cdef double update(self, double z, double lipschitz, Py_ssize_t j) noexcept nogil
@@ -22,11 +25,7 @@ cdef class Penalty:
 cdef class LpPenalty(Penalty):
     cdef readonly double p
     cdef readonly double alpha
-    cdef readonly double sparsity_threshold
-    cdef readonly bint positive
     cdef readonly object penalty_factor
     cdef const double[::1] factor   # length 0 stands for all ones
     cdef const double[::1] kappa    # length 0 stands for zeros
     cdef LpProx rule
-
-    cdef double strength(self, Py_ssize_t j) noexcept nogil

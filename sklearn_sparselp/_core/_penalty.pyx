@@ -20,11 +20,51 @@ cdef class Penalty:
     l2_reg : float
         Ridge strength; part of the smooth function for the solvers, carried here
         because the conjugate needs both.
+
+    Attributes
+    ----------
+    sparsity_threshold : float
+        The mask tau: smallest modulus of a coefficient that is not zero.
+    positive : bool
+        Whether coefficients are restricted to w >= 0.
     """
 
     def __cinit__(self, *args, **kwargs):
         self.n_features = 0
         self.l2_reg = 0.0
+        self.sparsity_threshold = 0.0
+        self.positive = False
+
+    @property
+    def convex(self):
+        """Whether every P_j is convex, so that a duality gap exists."""
+        return False
+
+    @property
+    def kinked(self):
+        """Whether P_j has a kink or a jump at 0, so that a coordinate on its way through 0 stops there."""
+        return True
+
+    @property
+    def absolute(self):
+        """Whether ``P_j(t) = strength_j |t|``: the line search is exact, the dual a box."""
+        return False
+
+    def unpenalised(self):
+        """Return which coordinates have P_j = 0, ndarray of shape (n_features,), dtype bool."""
+        return np.zeros(self.n_features, dtype=bool)
+
+    def dropped(self):
+        """Return which coordinates stay at 0, ndarray of shape (n_features,), dtype bool."""
+        return np.zeros(self.n_features, dtype=bool)
+
+    def bind(self, const double[::1] lipschitz not None):
+        """Return the penalty for these curvature bounds L_j: itself, unless its terms depend on them."""
+        return self
+
+    # the factor of |t|^p, or whatever scales phi_j; infinity drops a coordinate
+    cdef double strength(self, Py_ssize_t j) noexcept nogil:
+        return NAN
 
     # P_j(w), mask included, ridge excluded
     cdef double value(self, double w, Py_ssize_t j) noexcept nogil:
@@ -111,6 +151,28 @@ cdef class LpPenalty(Penalty):
     def convex(self):
         """Whether the penalty is convex: p >= 1 and no mask."""
         return self.p >= 1.0 and self.sparsity_threshold == 0.0
+
+    @property
+    def kinked(self):
+        """Whether a coordinate stops at 0: p <= 1 or a mask."""
+        return self.p <= 1.0 or self.sparsity_threshold > 0.0
+
+    @property
+    def absolute(self):
+        """Whether the penalty is a weighted L1 norm."""
+        return self.p == 1.0 and self.sparsity_threshold == 0.0
+
+    def unpenalised(self):
+        """Return which factors ``alpha u_j`` are 0."""
+        if self.penalty_factor is None:
+            return np.full(self.n_features, self.alpha == 0.0)
+        return (self.penalty_factor == 0.0) | ((self.alpha == 0.0) & np.isfinite(self.penalty_factor))
+
+    def dropped(self):
+        """Return which factors are infinite."""
+        if self.penalty_factor is None:
+            return np.zeros(self.n_features, dtype=bool)
+        return np.isinf(self.penalty_factor)
 
     def bind(self, const double[::1] lipschitz not None):
         """Return the same penalty with the mask's values for these curvature bounds.
@@ -350,8 +412,8 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
     return largest
 
 
-def dual_bound(LpPenalty penalty not None, const double[::1] v not None):
-    """Return ``max_j |v_j| / (alpha u_j)``, the factor by which a dual point leaves the box of p = 1.
+def dual_bound(Penalty penalty not None, const double[::1] v not None):
+    """Return ``max_j |v_j| / strength_j``, the factor by which a dual point leaves the box of an L1 norm.
 
     ``v_j < 0`` does not count with ``positive``; dropped and unpenalised features do not count.
     """
@@ -365,7 +427,7 @@ def dual_bound(LpPenalty penalty not None, const double[::1] v not None):
     return largest
 
 
-def dual_bound_on(LpPenalty penalty not None, const int64_t[::1] features not None, const double[::1] v not None):
+def dual_bound_on(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] v not None):
     """Return `dual_bound` over some features, ``v[k]`` belonging to ``features[k]``."""
     cdef Py_ssize_t k
     cdef double largest = 0.0, ratio
@@ -377,7 +439,7 @@ def dual_bound_on(LpPenalty penalty not None, const int64_t[::1] features not No
     return largest
 
 
-cdef inline double _box_ratio(LpPenalty penalty, double v, Py_ssize_t j) noexcept nogil:
+cdef inline double _box_ratio(Penalty penalty, double v, Py_ssize_t j) noexcept nogil:
     cdef double strength = penalty.strength(j)
     if strength <= 0.0 or (penalty.positive and v <= 0.0):
         return 0.0

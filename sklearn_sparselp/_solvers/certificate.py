@@ -55,15 +55,9 @@ class Certifier:
         self.problem = problem
         self._best_dual = -np.inf
         self._work = np.empty(problem.design.n_features)
-        penalty = problem.penalty
-        free = np.zeros(problem.design.n_features, dtype=bool)
-        if penalty.l2_reg == 0.0:
-            free = problem.usable.copy() if penalty.alpha == 0.0 else free
-            if penalty.penalty_factor is not None:
-                free |= problem.usable & (penalty.penalty_factor == 0.0)
-        self._free = np.flatnonzero(free)
+        self._free = np.flatnonzero(problem.free)
         # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
-        self._skip = (free | ~problem.usable).view(np.uint8)
+        self._skip = (problem.free | ~problem.usable).view(np.uint8)
 
     def certify(
         self, w: np.ndarray, prediction: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
@@ -108,7 +102,7 @@ class Certifier:
             if penalty.positive and (smooth_gradient[held] < 0.0).any():
                 return -np.inf
         slope = np.where(self._skip, 0.0, -smooth_gradient) if self._skip.any() else -smooth_gradient
-        box = penalty.p == 1.0 and penalty.l2_reg == 0.0
+        box = penalty.absolute and penalty.l2_reg == 0.0
         # A projected point may be as small as its own rounding: it must not be scaled up.
         limit = 1.0 if self._free.size else np.inf
         if box and (bound := dual_bound(penalty, slope)) > 0.0:
@@ -154,8 +148,7 @@ class Certifier:
 def has_restricted_gap(problem: Problem) -> bool:
     """Whether the gap of a problem restricted to some features costs no more than their gradients."""
     penalty = problem.penalty
-    free = penalty.penalty_factor is not None and (penalty.penalty_factor == 0.0).any()
-    return bool(problem.convex and penalty.p == 1.0 and penalty.alpha > 0.0 and penalty.l2_reg == 0.0 and not free)
+    return bool(penalty.absolute and penalty.l2_reg == 0.0 and not problem.free.any())
 
 
 def restricted_gap(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._core._loss import Loss
-from .._core._penalty import LpPenalty, entry_gradients, total
+from .._core._penalty import Penalty, entry_gradients, total
 from .design import Design
 
 
@@ -51,8 +51,8 @@ class Problem:
     design : Design
     y : ndarray of shape (n_samples,), dtype float64
     loss : Loss
-    penalty : LpPenalty
-        Carries p, alpha, factors, mask and l2_reg.
+    penalty : Penalty
+        Carries its own parameters, the mask and l2_reg.
     sample_weight : ndarray of shape (n_samples,), dtype float64, or None
     fit_intercept : bool
 
@@ -64,10 +64,12 @@ class Problem:
         The curvature bounds L_j; 0 for a column that is constant, empty or dropped.
     sums : ndarray of shape (n_features,)
         Weighted means of the columns.
-    penalty : LpPenalty
+    penalty : Penalty
         Bound to ``lipschitz``.
     entry : ndarray of shape (n_features,)
         Largest gradient at which a zero coefficient stays zero.
+    free : ndarray of shape (n_features,), dtype bool
+        Which features no term penalises.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Problem:
         design: Design,
         y: np.ndarray,
         loss: Loss,
-        penalty: LpPenalty,
+        penalty: Penalty,
         sample_weight: np.ndarray | None = None,
         fit_intercept: bool = True,
     ):
@@ -87,15 +89,15 @@ class Problem:
         self.sums, squares = design.moments(self.weights, fit_intercept)
         # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
-        usable = squares > noise
-        if penalty.penalty_factor is not None:
-            usable &= ~np.isinf(penalty.penalty_factor)
+        usable = (squares > noise) & ~penalty.dropped()
         bound = self.loss.curvature_bound
         self.lipschitz = np.where(usable, bound * squares + penalty.l2_reg, 0.0)
         self.usable = usable
         self.penalty = penalty.bind(self.lipschitz)
         self.entry = entry_gradients(self.penalty, self.lipschitz)
         self.convex = penalty.convex
+        # A ridge penalises every feature.
+        self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
         n = design.n_samples
         self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
         null_prediction = np.full(n, self.null_intercept)

@@ -179,8 +179,8 @@ def newton_step(
 
     failed = NewtonStep(None, None, True, hessian.work, False)
     smallest = penalty.sparsity_threshold
-    crossing = penalty.p <= 1.0 or smallest > 0.0
-    if penalty.p == 1.0 and smallest == 0.0 and not penalty.positive:
+    crossing = penalty.kinked
+    if penalty.absolute and not penalty.positive:
         step = _kinked_line_search(w, direction, smooth @ direction + penalty.l2_reg * (w @ direction),
                                    hessian.square(direction) + penalty.l2_reg * (direction @ direction),
                                    np.abs(slope - penalty.l2_reg * w))  # fmt: skip
