@@ -7,7 +7,6 @@ points of which some map to 0, once over points that all map to something else.
 import time
 
 import numpy as np
-
 from sklearn_sparselp._core._prox import prox_array
 
 ORDERS = [0, 1 / 2, 2 / 3, 0.9, 1, 1.3, 3 / 2, 2, 3]

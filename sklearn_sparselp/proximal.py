@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from ._core._prox import prox_array
 
 
-def prox_lp(z: ArrayLike, scale: ArrayLike, p: float = 1.0, *, positive: bool = False) -> np.ndarray:
+def prox_lp(
+    z: ArrayLike, scale: ArrayLike, p: float = 1.0, *, positive: bool = False
+) -> np.ndarray:
     """Proximal map of ``scale |.|^p``, element by element.
 
     Computes ``argmin_t (t - z)^2 / 2 + scale |t|^p`` to about 4 units in the last place times the
@@ -73,7 +75,8 @@ def prox_lp(z: ArrayLike, scale: ArrayLike, p: float = 1.0, *, positive: bool = 
         raise ValueError(f"scale must be >= 0, got {worst}.")
     shape = np.broadcast_shapes(z.shape, scale.shape)
     flat = np.ascontiguousarray(np.broadcast_to(z, shape)).reshape(-1)
-    scales = scale.reshape(-1) if scale.size == 1 else np.ascontiguousarray(np.broadcast_to(scale, shape)).reshape(-1)
+    if scale.size > 1:
+        scale = np.ascontiguousarray(np.broadcast_to(scale, shape))
     out = np.empty(shape, dtype=dtype)
-    prox_array(flat, scales, float(p), bool(positive), out.reshape(-1))
+    prox_array(flat, scale.reshape(-1), float(p), bool(positive), out.reshape(-1))
     return out

@@ -63,3 +63,9 @@ def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
             namespace.update(example.globs)
         else:
             exec(compile("\n" * line + match[1], page, "exec"), namespace)
+
+
+def test_api_page_lists_every_public_name():
+    lines = {line.strip() for line in (ROOT / "doc/api.md").read_text().splitlines()}
+    public = {name for name in sklearn_sparselp.__all__ if not name.startswith("__")}
+    assert public <= lines, f"doc/api.md lacks {sorted(public - lines)}"

@@ -121,7 +121,7 @@ cdef inline void lp_prox_init(LpProx* self, double p) noexcept nogil:
 cdef inline void lp_prox_tabulate(LpProx* self) noexcept nogil:
     # Below the first knot s = 1, beyond the last one s = a^(-1/(p-1)), both to within 1e-6.
     cdef double p = self.p, last, distance, log2_a, v = 0.0, left, right, total, slope, step
-    cdef int k, i
+    cdef int k, _
     last = self.log2_limit if p < 1.0 else 20.0 * (p - 1.0) + 8.0
     self.first_knot = -20.0
     distance = (last + 20.0) / 512
@@ -133,7 +133,7 @@ cdef inline void lp_prox_tabulate(LpProx* self) noexcept nogil:
             v = -log2_a / (p - 1.0)
         if p < 1.0:
             v = 0.0
-        for i in range(60):
+        for _ in range(60):
             left = fast_exp2(v)
             right = fast_exp2(log2_a + (p - 1.0) * v)
             total = left + right
@@ -192,7 +192,8 @@ cdef inline double prox_half(double z, double scale) noexcept nogil:
     if not a < 0.27216552697590868:
         return 0.0
     q = (
-        1.0000004501853317 + square * (-0.3604734340463713 + square * (4.2675060875622295 + square * 113.74026749723127))
+        1.0000004501853317
+        + square * (-0.3604734340463713 + square * (4.2675060875622295 + square * 113.74026749723127))
         + a * (-0.5002008812902917 + square * (
             -0.8931951935167752 + square * (-35.68279879542944 + square * -171.88536443903652)))
     )
@@ -253,7 +254,7 @@ cdef inline double prox_term(const LpProx* self, double t, double scale) noexcep
 
 cdef inline double prox_general(const LpProx* self, double z, double scale) noexcept nogil:
     cdef double p = self.p, log2_a, v, place, rest, t, term, value, slope, step
-    cdef int i, k
+    cdef int _, k
     log2_a = fast_log2(scale) + self.log2_p + (p - 2.0) * fast_log2(z)
     if p < 1.0:
         if log2_a > self.log2_limit + 1e-4:
@@ -282,7 +283,7 @@ cdef inline double prox_general(const LpProx* self, double z, double scale) noex
         return prox_careful(self, z, scale, z * fast_exp2(v))
     t = z * fast_exp2(v)
     # Halley in full precision: a relative error of 1.5e-6 becomes one below 1e-16.
-    for i in range(8):
+    for _ in range(8):
         term = prox_term(self, t, scale)
         # Relative to t throughout: squares of t would leave the range of doubles.
         slope = 1.0 + (p - 1.0) * (term / t)
@@ -305,7 +306,7 @@ cdef inline double prox_careful(const LpProx* self, double z, double scale, doub
     # The same Newton in full precision, for p close to 1 and for the ends of the range of doubles; from the right of
     # the root of a convex function it never overshoots but by rounding.
     cdef double p = self.p, t = z, term, excess, slope, step, last = INFINITY, log_t
-    cdef int i
+    cdef int _
     if p > 1.0:
         log_t = (log(z) - log(scale) - log(p)) / (p - 1.0)
         if log_t < log(z):
@@ -314,7 +315,7 @@ cdef inline double prox_careful(const LpProx* self, double z, double scale, doub
             t = exp(log_t)
             if t == 0.0:
                 return 0.0
-    for i in range(200):
+    for _ in range(200):
         term = prox_term(self, t, scale)
         excess = (t - z) + term
         slope = (t + (p - 1.0) * term) / (t + term)
