@@ -22,6 +22,7 @@ from comparison.datasets import (
 )
 from comparison.measure import Bench, Cell, Protocol, loosest, summarise
 from comparison.problems import PROBLEMS
+from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
 from sklearn.linear_model import ElasticNet, Lasso
 
 
@@ -62,6 +63,19 @@ def test_gap_lies_between_suboptimality_and_the_gap_of_scikit_learn(
         gap = found.gap * null_value
         assert found.objective - best.objective <= gap + 1e-12
         assert gap <= model.dual_gap_ * (1 + 1e-9) + 1e-12
+
+
+def test_gap_is_a_bound_with_an_intercept_that_is_off():
+    X, y = _data()
+    certifier = Certifier(X, y)
+    task = Task(1.0, certifier.alpha_max(1.0, True) / 20, 0.0, True)
+    exact = _peer(task, tol=1e-14, max_iter=100_000).fit(X, y)
+    best = certifier(exact.coef_, exact.intercept_, task).objective
+    null_value, _ = certifier.null(True)
+    for shift in (0.5, -0.5):
+        found = certifier(exact.coef_, exact.intercept_ + shift, task)
+        assert found.gap * null_value == pytest.approx(shift**2 / 2, rel=1e-6)
+        assert found.objective - best == pytest.approx(shift**2 / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("p", [1.5, 3.0])
@@ -245,6 +259,23 @@ def test_a_run_reaches_its_target_and_ends_fits_that_take_too_long(tmp_path):
     text = report.write(tmp_path / "out", "run", [cell, late], [row], header)
     assert "| tiny (60 × 200, 0.012 M) | /10 |" in text
     assert (tmp_path / "out" / "run.json").stat().st_size > 0
+
+
+def test_a_worker_that_is_late_is_ended_and_starts_again(tmp_path):
+    tiny = store_tiny(tmp_path)[False]
+    worker = Worker("scikit-learn")
+    try:
+        worker.call("open", tiny)
+        process = worker._process
+        with pytest.raises(TimeBoxError):
+            worker.call("fit", Task(1.0, 1e-9), 1e-6, 5.0, 10**9, seconds=0.2)
+        assert not process.is_alive()
+        worker.prepare(tiny, tiny, Task(1.0, 0.1))
+        assert worker.fit(Task(1.0, 0.1), 1e-4, box=20.0) > 0
+        with pytest.raises(WorkerError, match="no_such_command"):
+            worker.call("no_such_command")
+    finally:
+        worker.close()
 
 
 def _cell(measure, ours, peer):
