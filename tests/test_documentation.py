@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_sparselp
+from sklearn_sparselp._solvers import SOLVERS
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -49,6 +50,16 @@ def test_examples_in_docstrings_run(name):
         _run(example)
 
 
+@pytest.fixture
+def restored_registry():
+    """Whatever a page adds to the solvers is gone afterwards."""
+    solvers = dict(SOLVERS)
+    yield
+    SOLVERS.clear()
+    SOLVERS.update(solvers)
+
+
+@pytest.mark.usefixtures("restored_registry")
 @pytest.mark.parametrize("page", _pages())
 def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
-import shlex
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compilation import INSTALLED, compile_extension, compiler
 
 import sklearn_sparselp
 from sklearn_sparselp._core import _matvec
 
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = Path(sklearn_sparselp.__file__).parent
 # Set by `make test-checked`.
 CHECKED = bool(os.environ.get("SPARSELP_CHECKED"))
 
@@ -59,25 +56,6 @@ def test_importing_the_package_imports_no_optional_package_that_scikit_learn_doe
     assert own <= _optional_packages_after("import sklearn.linear_model")
 
 
-def _compile_extension(name: str, source: str, folder: Path):
-    """Translate, compile and import a Cython module as another package would, outside this tree."""
-    pyx = folder / f"{name}.pyx"
-    pyx.write_text(source, encoding="utf-8")
-    cython = [sys.executable, "-m", "cython", "-3", "-I", str(INSTALLED.parent), str(pyx)]
-    subprocess.run(cython, check=True, cwd=folder)
-    target = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
-    flags = ["-shared", "-fPIC", "-O1", "-w", f"-I{sysconfig.get_path('include')}"]
-    if sys.platform == "darwin":
-        flags += ["-undefined", "dynamic_lookup"]
-    command = [*compiler, *flags, str(folder / f"{name}.c"), "-o", str(target), "-lm"]
-    subprocess.run(command, check=True, cwd=folder)
-    spec = importlib.util.spec_from_file_location(name, target)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_another_package_can_cimport_the_scalar_prox(tmp_path):
     source = """
 from sklearn_sparselp._core._prox cimport LpProx, lp_prox, lp_prox_init
@@ -87,7 +65,7 @@ def soft_threshold(double z, double scale):
     lp_prox_init(&rule, 1.0)
     return lp_prox(&rule, z, scale)
 """
-    module = _compile_extension("borrower", source, tmp_path)
+    module = compile_extension("borrower", source, tmp_path)
     assert module.soft_threshold(3.0, 1.0) == 2.0
     assert module.soft_threshold(-3.0, 1.0) == -2.0
     assert module.soft_threshold(0.5, 1.0) == 0.0
@@ -96,8 +74,7 @@ def soft_threshold(double z, double scale):
 def _compiler_has_openmp(folder: Path) -> bool:
     probe = folder / "probe.c"
     probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
-    command = [*compiler, "-fopenmp", str(probe), "-o", str(folder / "probe")]
+    command = [*compiler(), "-fopenmp", str(probe), "-o", str(folder / "probe")]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
