@@ -13,7 +13,7 @@ from .._core._newton import block_accumulate, block_moments, block_products, spa
 _NO_INDEX = np.empty(0, dtype=np.int32)
 
 # Below so many stored values a pass is over before a second thread has woken up.
-THREADED_FROM = 500_000
+THREADED_FROM = 2_000_000
 
 
 @dataclass(frozen=True)
