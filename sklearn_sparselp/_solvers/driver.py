@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
 
 from .coordinate_descent import Requests, coordinate_descent
 from .problem import Problem, SolveResult
@@ -40,6 +42,11 @@ SOLVERS: dict[str, Solver] = {
 def choose(problem: Problem) -> str:
     """Return the solver that ``"auto"`` stands for: coordinate descent, which wins or ties everywhere measured."""
     return "cd"
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def solve(
@@ -93,11 +100,14 @@ def solve(
     n_passes = 0
     while waiting:
         requests = []
-        for k, answer in waiting:
-            try:
-                requests.append((k, runs[k].send(answer)))
-            except StopIteration as stop:
-                results[k] = stop.value
+        # The systems of Newton steps are small: a second BLAS thread costs more than it brings, and on a busy
+        # machine, where it is waited for, a hundred times as much.
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            for k, answer in waiting:
+                try:
+                    requests.append((k, runs[k].send(answer)))
+                except StopIteration as stop:
+                    results[k] = stop.value
         if not requests:
             break
         products = design.rmatvec(np.stack([vector for _, vector in requests]))
