@@ -1,0 +1,21 @@
+"""Settings and fixtures of the whole suite."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from layouts import LAYOUTS
+
+# The same examples in every run: a red test is red again.
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40, database=None)
+settings.load_profile("suite")
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request):
+    """A function that stores a dense matrix in one of the layouts."""
+    return LAYOUTS[request.param]
+
+
+@pytest.fixture(params=[np.float64, np.float32], ids=["float64", "float32"])
+def dtype(request):
+    return request.param
