@@ -38,6 +38,9 @@ POLISH_PASSES = 2
 MODELS_PER_ROUND = 20
 EPOCHS_PER_MODEL = 50
 MODEL_FACTOR = 0.05
+# A column that a Newton model bends less than so, against the bound L_j, has no step in it: the samples that hold
+# the column lie where the loss is linear, or all but one do.
+FLAT = 1e-14
 # How far below the outer violation the working set is solved.
 INNER_FACTOR = 0.1
 GAP_FACTOR = 0.1
@@ -210,7 +213,10 @@ class _State:
             self.w[features] = self._on_line(start, w, step)
             self.refresh()
             if problem.objective(self.w, self.prediction) <= before:
-                if halvings:
+                if first == np.inf:
+                    # Columns were left out of the model: a majoriser has them all.
+                    self._rests = 1
+                elif halvings:
                     self._rests = 2
                 else:
                     self._failures = 0
@@ -237,7 +243,8 @@ class _State:
     ) -> tuple[np.ndarray, int, float]:
         """Minimise the quadratic model over the features.
 
-        Returns their coefficients, the epochs used, and the violation that the first of them met.
+        Returns their coefficients, the epochs used, and the violation that the first of them met, infinity
+        where the model is flat along a feature, which then stands still.
         """
         problem, penalty = self.problem, self.problem.penalty
         block = problem.design.columns(features)
@@ -246,9 +253,14 @@ class _State:
         if exact:
             lipschitz = problem.lipschitz[features]
             sums = problem.sums[features] * problem.loss.curvature_bound if problem.fit_intercept else None
+            left_out = False
         else:
             sums, squares = block.moments(curvature, problem.fit_intercept)
-            lipschitz = np.where(problem.lipschitz[features] > 0.0, squares + penalty.l2_reg, 0.0)
+            bound = problem.lipschitz[features]
+            lipschitz = np.where(bound > 0.0, squares + penalty.l2_reg, 0.0)
+            flat = lipschitz < FLAT * bound
+            lipschitz[flat] = 0.0
+            left_out = bool(flat.any())
             sums = sums if problem.fit_intercept else None
         total = float(curvature.sum()) or 1.0
         uniform = self._uniform if exact and problem.loss.quadratic else None
@@ -266,7 +278,7 @@ class _State:
             )
             model.fold_shift()
             if epochs == 0:
-                first = violation if done == 1 else np.inf
+                first = violation if done == 1 and not left_out else np.inf
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
             waiting -= done
