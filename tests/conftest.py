@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from layouts import LAYOUTS
+from threadpoolctl import threadpool_limits
 
 # The same examples in every run: a red test is red again.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40, database=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_blas_thread():
+    # The matrices here are tiny. On a busy machine two threads wait for each other: 4 times slower.
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(params=LAYOUTS)
