@@ -147,10 +147,10 @@ class SparseLpRegularizer:
         ndarray of bool, the shape of ``param``
             False where the mask makes a weight 0.
         """
-        weights = _check_numbers(param)
-        with np.errstate(over="ignore"):
-            threshold = weights.dtype.type(self.sparsity_threshold)
-        return np.greater(np.abs(weights), threshold)
+        rows, transposed = _readable_rows(param)
+        above = np.empty(rows.shape, dtype=np.bool_)
+        _operator.mask_rows(rows, above.view(np.uint8), self.sparsity_threshold)
+        return above.T if transposed else above.reshape(param.shape)
 
     def gradient(self, param: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Compute the gradient of the penalty, ``alpha * p * sign(w) * |w|**(p - 1)``, 0 at 0.
