@@ -51,7 +51,7 @@ cdef enum:
     # hardware prefetchers follow a long row by themselves but miss the start of the next one
     PREFETCH_BYTES = 512
     FAR_LINES = 128
-    NEAR_LINES = 16
+    NEAR_LINES = 32
     # what a thread takes at a time: 64 to 128 kB, about 10 us
     BLOCK_WEIGHTS = 16384
 
