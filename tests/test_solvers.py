@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -62,6 +63,13 @@ def data(seed=11):
     return X, y, np.random.default_rng(seed).integers(0, 3, 40).astype(np.float64)
 
 
+def correlated():
+    """Neighbouring columns are nearly alike: one iteration is not enough for any solver."""
+    rng = np.random.default_rng(0)
+    X = np.cumsum(rng.normal(size=(60, 40)), axis=1)
+    return X, rng.normal(size=60) + X[:, 20]
+
+
 @pytest.mark.parametrize(("solver", "case"), pairs(CONVEX))
 @pytest.mark.parametrize("layout", STORED)
 def test_convex_problems_end_at_the_optimum(solver, case, layout):
@@ -104,6 +112,45 @@ def test_the_objective_never_rises(solver, case):
             assert result.objective == pytest.approx(expected, rel=1e-12)
 
 
+QUADRATIC = [case for case in CONVEX + NONCONVEX if not {"loss", "penalty_factor"} & set(case)]
+
+
+@pytest.mark.parametrize(("solver", "case"), pairs(QUADRATIC))
+def test_one_more_iteration_never_ends_higher(solver, case):
+    # For squared error, where a limit cuts a run off but does not change its course.
+    X, y = correlated()
+    best = np.inf
+    for max_iter in (1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 30, 50, 100):
+        problem = problem_of(X, y, case)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            result = solve([problem], solver=solver, tol=1e-10, max_iter=max_iter)[0]
+        assert result.n_iter <= max_iter
+        assert result.objective <= best * (1.0 + 1e-13)
+        best = result.objective
+
+
+@pytest.mark.parametrize(
+    ("solver", "case"), pairs([case for case in CONVEX + NONCONVEX if "loss" in case])
+)
+def test_the_stopping_rule_is_the_certificate_of_the_contract(solver, case):
+    X, y, weights = data()
+    start = np.where(np.arange(12) < 3, 0.7, 0.0)
+    reference = Reference(X, y, sample_weight=weights, **case)
+
+    def run(tol):
+        problem = problem_of(X, y, case, weights)
+        return solve([problem], solver=solver, tol=tol, max_iter=50_000, coef_init=[start])[0]
+
+    first = run(1e30)
+    assert np.array_equal(first.coef, start)
+    level = reference.fixed_point_residual(start)
+    if case in CONVEX:
+        level = first.dual_gap / reference.objective(np.zeros(12))
+    assert len(run(level * (1.0 + 1e-9)).history) == 1
+    assert len(run(level * (1.0 - 1e-9)).history) > 1
+
+
 @pytest.mark.parametrize("layout", STORED)
 @pytest.mark.parametrize(("solver", "case"), pairs([CONVEX[0], CONVEX[4], *NONCONVEX[1:4]]))
 def test_two_fits_are_identical_to_the_last_bit(solver, case, layout):
@@ -123,9 +170,7 @@ def test_two_fits_are_identical_to_the_last_bit(solver, case, layout):
     ("solver", "case"), pairs([CONVEX[0], CONVEX[3], *NONCONVEX[:2], *NONCONVEX[3:7]])
 )
 def test_a_limit_reached_is_a_warning_with_both_numbers_and_a_usable_model(solver, case):
-    rng = np.random.default_rng(0)
-    X = np.cumsum(rng.normal(size=(60, 40)), axis=1)  # correlated: one iteration is not enough
-    y = rng.normal(size=60) + X[:, 20]
+    X, y = correlated()
     model = SparseLpRegressor(solver=solver, max_iter=1, tol=1e-12, **case)
     with pytest.warns(ConvergenceWarning, match=r"max_iter=1\b") as caught:
         model.fit(X, y)
