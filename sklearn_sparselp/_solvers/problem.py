@@ -117,7 +117,9 @@ class Problem:
             return 0.0
         if self.loss.quadratic:
             return float(self.weights @ (self.y - offset))
-        return _safeguarded_newton(lambda b: [d.sum() for d in self.derivatives(offset + b)], start)
+        return _safeguarded_newton(
+            lambda b: [d.sum() for d in self.derivatives(offset + b)], start, self.loss.curvature_bound
+        )
 
     def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Return ``X w + b`` and the b that minimises the loss there, searched from ``start``."""
@@ -152,9 +154,12 @@ class Problem:
         self._gradient_scale = float(usable.max()) if usable.size else 0.0
 
 
-def _safeguarded_newton(derivatives, start: float, max_iter: int = 100) -> float:
-    """Return the root of an increasing function given its value and slope: Newton within a shrinking bracket."""
-    low, high, b, reach = -np.inf, np.inf, start, 1.0
+def _safeguarded_newton(derivatives, start: float, bound: float, max_iter: int = 100) -> float:
+    """Return the root of an increasing function given its value and slope: Newton within a shrinking bracket.
+
+    ``bound`` is the slope's: where a slope is 0 the search begins with the step that it allows, in units of y.
+    """
+    low, high, b, reach = -np.inf, np.inf, start, 0.0
     scale = None
     for _ in range(max_iter):
         slope, curvature = derivatives(b)
@@ -168,8 +173,8 @@ def _safeguarded_newton(derivatives, start: float, max_iter: int = 100) -> float
             if np.isfinite(low) and np.isfinite(high):
                 new = 0.5 * (low + high)
             else:
+                reach = max(4.0 * reach, abs(slope) / bound)
                 new = b + np.copysign(reach, -slope)
-                reach *= 4.0
         if abs(new - b) <= 4.0 * np.finfo(np.float64).eps * abs(new):
             return float(new)
         b = new
