@@ -26,7 +26,8 @@ OUTPUT = Path("demo-output")
 N_ALPHAS, ALPHA_RATIO = 25, 1e-3
 # LassoCV's grid ends earlier: below it needs minutes on these correlated columns.
 LASSO_CV_RATIO = 1e-2
-# Beyond so many stored values five-fold LassoCV takes minutes to hours: the Lasso then gets the alpha of our p = 1.
+# Beyond so many stored values five-fold LassoCV takes minutes to hours: the Lasso then gets the
+# alpha of our p = 1.
 LARGEST_FOR_LASSO_CV = 5_000_000
 # Alphas in a row without a better validation score before a path ends.
 PATIENCE = 6
@@ -70,7 +71,7 @@ def largest_alpha(X, y: np.ndarray, p: float) -> float:
 
 
 def candidates(X, y: np.ndarray, p: float):
-    """Yield the settings to try, from sparse to dense: alphas, or for p = 2 masks at three alphas."""
+    """Yield the settings to try, from sparse to dense: alphas, for p = 2 masks at three alphas."""
     start = largest_alpha(X, y, p)
     if p < 2:
         for alpha in np.geomspace(start, start * ALPHA_RATIO, N_ALPHAS):
@@ -83,14 +84,14 @@ def candidates(X, y: np.ndarray, p: float):
 
 
 def certificate(model: SparseLpRegressor) -> str:
-    """The number that the stopping rule looks at."""
+    """Return the number that the stopping rule looks at."""
     if np.isnan(model.dual_gap_):
         return f"residual {model.fixed_point_residual_:.0e}"
     return f"gap {model.dual_gap_:.0e}"
 
 
 def fit_penalty(dataset: Dataset, name: str, p: float, parts) -> Row:
-    """Choose alpha (and the mask) on the validation part, refit on all training data, score on the test part."""
+    """Choose alpha and mask on the validation part, refit on all training data, score the test part."""
     X_fit, y_fit, X_validate, y_validate = parts["inner"]
     X_train, y_train, X_test, y_test = parts["outer"]
     started = time.perf_counter()
@@ -141,7 +142,9 @@ def fit_lasso(dataset: Dataset, parts, alpha: float) -> Row:
     seconds = time.perf_counter() - started
     value = score(dataset, y_test, model.predict(X_test))
     kept = int(np.count_nonzero(model.coef_))
-    return Row(name, value, kept, seconds, searched, f"gap {model.dual_gap_:.0e}", f"alpha {alpha:.3g}")
+    return Row(
+        name, value, kept, seconds, searched, f"gap {model.dual_gap_:.0e}", f"alpha {alpha:.3g}"
+    )
 
 
 def split(dataset: Dataset) -> dict:
@@ -154,7 +157,10 @@ def split(dataset: Dataset) -> dict:
     X_fit, X_validate, y_fit, y_validate = train_test_split(
         X_train, y_train, test_size=0.25, random_state=0, stratify=stratify
     )
-    return {"inner": (X_fit, y_fit, X_validate, y_validate), "outer": (X_train, y_train, X_test, y_test)}
+    return {
+        "inner": (X_fit, y_fit, X_validate, y_validate),
+        "outer": (X_train, y_train, X_test, y_test),
+    }
 
 
 def run(dataset: Dataset) -> list[Row]:
@@ -169,7 +175,8 @@ def run(dataset: Dataset) -> list[Row]:
     if dataset.two_valued:
         print("Two values of y: fitted as -1 and +1 by least squares.")
     parts = split(dataset)
-    head = f"{'penalty':<18}{measure:>9}{'kept':>7}{'fit s':>9}{'search s':>10}  {'certificate':<16}chosen"
+    head = f"{'penalty':<18}{measure:>9}{'kept':>7}{'fit s':>9}{'search s':>10}"
+    head += f"  {'certificate':<16}chosen"
     print(head + "\n" + "-" * len(head))
     rows, alpha = [], 0.0
     with warnings.catch_warnings():
@@ -187,7 +194,8 @@ def run(dataset: Dataset) -> list[Row]:
 def show(row: Row) -> None:
     """Print one line of the table."""
     print(
-        f"{row.name:<18}{row.score:>9.3f}{row.kept:>7}{row.fit_seconds:>9.3f}{row.search_seconds:>10.2f}  "
+        f"{row.name:<18}{row.score:>9.3f}{row.kept:>7}{row.fit_seconds:>9.3f}"
+        f"{row.search_seconds:>10.2f}  "
         f"{row.certificate:<16}{row.settings}",
         flush=True,
     )
@@ -207,7 +215,14 @@ def draw(dataset: Dataset, rows: list[Row], path: Path) -> None:
             for kept, value in row.path:
                 best[kept] = max(value, best.get(kept, -np.inf))
             kept = sorted(k for k in best if k > 0)
-            axes.plot(kept, [best[k] for k in kept], marker="o", markersize=3, linewidth=1.2, label=row.name)
+            axes.plot(
+                kept,
+                [best[k] for k in kept],
+                marker="o",
+                markersize=3,
+                linewidth=1.2,
+                label=row.name,
+            )
     axes.set_xscale("log")
     axes.set_xlabel("features kept")
     axes.set_ylabel("validation " + ("accuracy" if dataset.two_valued else "R2"))
@@ -222,7 +237,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 on success, 2 where the file cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="svmlight, npz or csv file instead of the bundled sets")
-    parser.add_argument("--target", help="name of the target column of a csv file (default: the last one)")
+    parser.add_argument(
+        "--target", help="name of the target column of a csv file (default: the last one)"
+    )
     options = parser.parse_args(arguments)
     try:
         datasets = [load(Path(options.data), options.target)] if options.data else bundled()

@@ -34,21 +34,29 @@ class Dataset:
 
 
 def bundled() -> list[Dataset]:
-    """Breast cancer with all terms of degree 3 (569 x 5455), diabetes with all of degree 5 (442 x 3002)."""
+    """Breast cancer in all terms of degree 3 (569 x 5455), diabetes of degree 5 (442 x 3002)."""
     sets = []
-    for name, loader, degree in (("breast cancer", load_breast_cancer, 3), ("diabetes", load_diabetes, 5)):
+    for name, loader, degree in (
+        ("breast cancer", load_breast_cancer, 3),
+        ("diabetes", load_diabetes, 5),
+    ):
         X, y = loader(return_X_y=True)
-        X = PolynomialFeatures(degree, include_bias=False).fit_transform(StandardScaler().fit_transform(X))
+        X = PolynomialFeatures(degree, include_bias=False).fit_transform(
+            StandardScaler().fit_transform(X)
+        )
         sets.append(prepare(name, X, y, f"all terms of degree {degree}, "))
     return sets
 
 
 def prepare(name: str, X, y: np.ndarray, origin: str = "") -> Dataset:
-    """Standardise dense columns, leave sparse ones as they are, code a target of two values as -1 and +1."""
+    """Standardise dense columns, keep sparse ones, code a target of two values as -1 and +1."""
     if X.shape[0] != y.shape[0]:
         raise DataError(f"{name}: {X.shape[0]} rows in X, but {y.shape[0]} in y")
     if X.shape[0] < 20 or X.shape[1] == 0:
-        raise DataError(f"{name}: {X.shape[0]} rows x {X.shape[1]} features; the demo needs 20 rows and a feature")
+        raise DataError(
+            f"{name}: {X.shape[0]} rows x {X.shape[1]} features; "
+            "the demo needs 20 rows and a feature"
+        )
     finite = np.isfinite(X.data if sparse.issparse(X) else X).all() and np.isfinite(y).all()
     if not finite:
         raise DataError(f"{name}: holds NaN or infinity")
@@ -88,7 +96,9 @@ def load(path: Path, target: str | None = None) -> Dataset:
         elif re.search(r"\.(svm|svmlight|libsvm)(\.gz|\.bz2)?$", name):
             X, y = load_svmlight_file(str(path))
         else:
-            raise DataError(f"{path}: unknown kind of file; use .svm, .svmlight, .libsvm, .npz or .csv")
+            raise DataError(
+                f"{path}: unknown kind of file; use .svm, .svmlight, .libsvm, .npz or .csv"
+            )
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
@@ -105,7 +115,9 @@ def _read_npz(path: Path):
             return np.asarray(arrays["X"], dtype=np.float64), y
         missing = {"data", "indices", "indptr", "shape"} - set(arrays)
         if missing:
-            raise DataError(f"{path}: has neither X nor a sparse matrix ({', '.join(sorted(missing))} missing)")
+            raise DataError(
+                f"{path}: has neither X nor a sparse matrix ({', '.join(sorted(missing))} missing)"
+            )
         parts = tuple(arrays[key] for key in ("data", "indices", "indptr"))
         kind = str(arrays["format"].astype(str)) if "format" in arrays else "csr"
         maker = sparse.csc_matrix if kind.startswith("csc") else sparse.csr_matrix
@@ -118,9 +130,14 @@ def _read_csv(path: Path, target: str | None):
     with path.open(encoding="utf-8") as lines:
         names = [name.strip().strip('"') for name in lines.readline().rstrip("\n").split(",")]
     if target is not None and target not in names:
-        raise DataError(f"{path}: has no column {target!r}, only {', '.join(names[:8])}{' ...' if names[8:] else ''}")
+        raise DataError(
+            f"{path}: has no column {target!r}, only {', '.join(names[:8])}"
+            f"{' ...' if names[8:] else ''}"
+        )
     column = names.index(target) if target is not None else len(names) - 1
     values = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, encoding="utf-8")
     if values.shape[1] != len(names):
-        raise DataError(f"{path}: {len(names)} names in the first line, but {values.shape[1]} columns")
+        raise DataError(
+            f"{path}: {len(names)} names in the first line, but {values.shape[1]} columns"
+        )
     return np.delete(values, column, axis=1), values[:, column]

@@ -115,8 +115,9 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     solver : {"auto", "cd", "pg", "gd"}, default="auto"
         All minimise the same objective under the same certificate. "cd" is coordinate
         descent on working sets with Newton steps on the support, "pg" accelerated proximal
-        gradient on the rows of X, "gd" gradient descent, for p > 1 only. "auto" chooses for
-        the problem at hand.
+        gradient on the rows of X, "gd" conjugate gradient descent, for p > 1 only. "auto" is
+        "gd" where a wide problem (n_features > n_samples and > 1000) has 1.5 <= p <= 2 with
+        neither mask, bound nor unpenalised feature, so that no coefficient ends at 0; else "cd".
     max_iter : int, default=1000
         Largest number of iterations (epochs over working sets for "cd").
     tol : float, default=1e-4

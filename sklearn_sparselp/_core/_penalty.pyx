@@ -50,6 +50,11 @@ cdef class Penalty:
         """Whether ``P_j(t) = strength_j |t|``: the line search is exact, the dual a box."""
         return False
 
+    @property
+    def gentle(self):
+        """Whether a solution has no zeros and the curvature of P_j neither explodes nor vanishes near 0."""
+        return False
+
     def unpenalised(self):
         """Return which coordinates have P_j = 0, ndarray of shape (n_features,), dtype bool."""
         return np.zeros(self.n_features, dtype=bool)
@@ -161,6 +166,11 @@ cdef class LpPenalty(Penalty):
     def absolute(self):
         """Whether the penalty is a weighted L1 norm."""
         return self.p == 1.0 and self.sparsity_threshold == 0.0
+
+    @property
+    def gentle(self):
+        """Whether 1.5 <= p <= 2, with neither mask nor bound."""
+        return 1.5 <= self.p <= 2.0 and self.sparsity_threshold == 0.0 and not self.positive
 
     def unpenalised(self):
         """Return which factors ``alpha u_j`` are 0."""
@@ -340,23 +350,6 @@ def smooth_terms(Penalty penalty not None, const int64_t[::1] features not None,
         for k in range(w.shape[0]):
             slope[k] = penalty.derivative(w[k], features[k]) + penalty.l2_reg * w[k]
             curvature[k] = penalty.curvature(w[k], features[k]) + penalty.l2_reg
-
-
-def prox_step(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,
-              const double[::1] metric not None, double inverse_step, double[::1] out not None):
-    """Fill ``out_j = argmin_t inverse_step metric_j/2 (t - w_j + gradient_j/(inverse_step metric_j))^2 + P_j(t)``.
-
-    A coordinate whose metric is 0 goes to 0.
-    """
-    cdef Py_ssize_t j
-    cdef double lipschitz
-    with nogil:
-        for j in range(w.shape[0]):
-            lipschitz = inverse_step * metric[j]
-            if lipschitz > 0.0:
-                out[j] = penalty.prox(w[j] - gradient[j] / lipschitz, lipschitz, j)
-            else:
-                out[j] = 0.0
 
 
 def entry_gradients(Penalty penalty not None, const double[::1] lipschitz not None):

@@ -14,7 +14,7 @@ import numpy as np
 from .._core._cd import QuadraticModel, sweep
 from .certificate import Certificate, Certifier, has_restricted_gap, restricted_gap
 from .problem import Problem, SolveResult
-from .support_newton import GramCache, SupportModel, newton_step
+from .support_newton import POLISHED, GramCache, SupportModel, newton_step, polished
 
 Requests = Generator[np.ndarray, np.ndarray, SolveResult]
 
@@ -29,10 +29,6 @@ EPOCHS_BEFORE_NEWTON = 5
 # On small data a step costs as much as hundreds of epochs; the bound also keeps decisions there independent of the
 # number of rows, so that a weight and repeated rows take the same course.
 EPOCHS_BETWEEN_NEWTON = 60
-# A small support gets one more Newton step at the end, unless its residual is this small: the solution then hardly
-# depends on tol. It may cost at most so many passes over X.
-POLISHED = 1e-10
-POLISH_PASSES = 2
 # Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved
 # below the violation that its first epoch met.
 MODELS_PER_ROUND = 20
@@ -71,7 +67,7 @@ def coordinate_descent(
     state = _State(problem, coef, intercept)
     certifier = Certifier(problem)
     history: list[float] = []
-    epochs, polished = 0, False
+    epochs, done = 0, False
     if problem.gradient_scale is None and coef.any():
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
@@ -81,8 +77,8 @@ def coordinate_descent(
         certificate = certifier.certify(state.w, state.prediction, state.raw_gradient, smooth_gradient)
         history.append(certificate.objective)
         converged = certificate.holds(problem, tol)
-        if converged and not polished and certificate.residual > POLISHED and state.polish():
-            polished = True
+        if converged and not done and certificate.residual > POLISHED and state.polish():
+            done = True
             continue
         if converged or epochs >= max_iter:
             break
@@ -158,21 +154,14 @@ class _State:
 
     def polish(self) -> bool:
         """Take a last Newton step on the support if that is cheap; return whether anything changed."""
+        if not self.problem.loss.quadratic:
+            return False
         support = np.flatnonzero(self.w)
         block = self.problem.design.columns(support)
-        budget = max(POLISH_PASSES * self.problem.design.n_stored, 100_000)
-        if support.size == 0 or support.size * block.n_stored > budget or not self.problem.loss.quadratic:
+        coef = polished(self.problem, block, support, self.w[support], self.raw_gradient, self.curvature, self._gram)
+        if coef is None:
             return False
-        problem = self.problem
-        sums = problem.sums[support] if problem.fit_intercept else None
-        curvature = problem.lipschitz[support] - problem.penalty.l2_reg
-        model = SupportModel(
-            block, support, self.w[support], self.raw_gradient, self.curvature, curvature, sums, 1.0
-        )
-        step = newton_step(problem.penalty, model, self._gram, 0.0)
-        if step.coef is None or step.cut or not step.regular:
-            return False
-        self.w[support] = step.coef
+        self.w[support] = coef
         self.refresh()
         return True
 

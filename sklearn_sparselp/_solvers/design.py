@@ -190,6 +190,14 @@ class Design:
             self._weights = (sample_weight, weights)
         return self._weights[1]
 
+    def few_columns(self, features: np.ndarray) -> ColumnBlock:
+        """Return some columns like `columns`, but gathered from CSR in one pass instead of converting it."""
+        if self.storage != "csr":
+            return self.columns(features)
+        chosen = sparse.csc_array(self._X[:, features])
+        start, stop = chosen.indptr[:-1].astype(np.int64), chosen.indptr[1:].astype(np.int64)
+        return ColumnBlock(chosen.data, chosen.indices, start, stop, self.n_samples)
+
     def columns(self, features: np.ndarray) -> ColumnBlock:
         """Return some columns; gathered for C-ordered data, pointed at for the rest."""
         self.prefer_columns()

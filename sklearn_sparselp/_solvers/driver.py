@@ -12,7 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from .coordinate_descent import Requests, coordinate_descent
+from .gradient_descent import gradient_descent
 from .problem import Problem, SolveResult
+from .proximal_gradient import proximal_gradient
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,24 @@ class Solver:
 
 SOLVERS: dict[str, Solver] = {
     "cd": Solver(coordinate_descent, "coordinate descent"),
+    "pg": Solver(proximal_gradient, "proximal gradient"),
+    "gd": Solver(gradient_descent, "gradient descent", smooth_only=True),
 }
 
 
+# Up to so many features the Newton step of coordinate descent is cheap on all of them at once.
+WIDE_FROM = 1000
+
+
 def choose(problem: Problem) -> str:
-    """Return the solver that ``"auto"`` stands for: coordinate descent, which wins or ties everywhere measured."""
-    return "cd"
+    """Return the solver that ``"auto"`` stands for.
+
+    Coordinate descent, except where no coefficient of a wide problem ends at 0: a
+    working set would be all of X, and gradient descent is 1 to 17 times as fast (five real
+    data sets, alpha_max/20, relative gap 1e-4). Below p = 1.5 and above 2 it is often the slower one.
+    """
+    wide = problem.design.n_features > max(problem.design.n_samples, WIDE_FROM)
+    return "gd" if wide and problem.penalty.gentle and not problem.free.any() else "cd"
 
 
 @cache

@@ -123,7 +123,10 @@ class Problem:
 
     def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Return ``X w + b`` and the b that minimises the loss there, searched from ``start``."""
-        prediction = self.design.matvec(w[np.newaxis])[0]
+        return self.profile(self.design.matvec(w[np.newaxis])[0], start)
+
+    def profile(self, prediction: np.ndarray, start: float) -> tuple[np.ndarray, float]:
+        """Add to predictions, in place, the b that minimises the loss there; return both."""
         intercept = self.best_intercept(prediction, start)
         prediction += intercept
         if self.fit_intercept and self.loss.quadratic:
