@@ -91,7 +91,7 @@ def certificate(model: SparseLpRegressor) -> str:
 
 
 def fit_penalty(dataset: Dataset, name: str, p: float, parts) -> Row:
-    """Choose alpha and mask on the validation part, refit on all training data, score the test part."""
+    """Choose alpha and mask on the validation part, refit on all training data, score the rest."""
     X_fit, y_fit, X_validate, y_validate = parts["inner"]
     X_train, y_train, X_test, y_test = parts["outer"]
     started = time.perf_counter()
