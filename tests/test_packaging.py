@@ -39,9 +39,9 @@ def test_type_information_is_shipped():
     assert (INSTALLED / "py.typed").is_file()
 
 
-def test_runtime_needs_nothing_but_numpy_scipy_and_scikit_learn():
+def test_runtime_needs_nothing_but_numpy_scipy_scikit_learn_and_what_it_brings():
     names = {re.match(r"[\w-]+", line)[0] for line in _pyproject()["project"]["dependencies"]}
-    assert names == {"numpy", "scipy", "scikit-learn"}
+    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl"}
 
 
 def _optional_packages_after(statement: str) -> set[str]:

@@ -1,0 +1,136 @@
+"""Wrong input is refused before any work: the message names parameter, value and what is allowed."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.utils import Tags
+
+from sklearn_sparselp import SparseLpRegressor
+from sklearn_sparselp._validation import TargetDomain, check_target
+
+X = np.random.default_rng(0).normal(size=(20, 4))
+Y = X[:, 0]
+
+PARAMETERS = [
+    ({"p": -0.5}, r"'p'.*in the range \[0.*Got -0.5"),
+    ({"p": np.nan}, r"'p'.*Got nan"),
+    ({"p": np.inf}, r"'p'.*Got inf"),
+    ({"p": "1"}, r"'p'.*Got '1'"),
+    ({"alpha": -1}, r"'alpha'.*in the range \[0.*Got -1"),
+    ({"alpha": np.inf}, r"'alpha'.*Got inf"),
+    ({"sparsity_threshold": -1e-9}, r"'sparsity_threshold'.*Got -1e-09"),
+    ({"l2_reg": -1}, r"'l2_reg'.*Got -1"),
+    ({"epsilon": 0}, r"'epsilon'.*Got 0"),
+    ({"loss": "absolute"}, r"'loss'.*Got 'absolute'"),
+    ({"solver": "newton"}, r"'solver'.*'auto'.*Got 'newton'"),
+    ({"max_iter": 0}, r"'max_iter'.*Got 0"),
+    ({"max_iter": 1.5}, r"'max_iter'.*Got 1.5"),
+    ({"tol": -1}, r"'tol'.*Got -1"),
+    ({"positive": "yes"}, r"'positive'.*Got 'yes'"),
+    ({"solver": "gd", "p": 1}, r"solver='gd' needs p > 1.*p=1\. Use solver='auto' or 'cd' or 'pg'"),
+    ({"solver": "gd", "p": 0.5}, r"solver='gd' needs p > 1.*p=0\.5"),
+    ({"penalty_factor": np.ones(3)}, r"penalty_factor has shape \(3,\).*4 features.*\(4,\)"),
+    ({"penalty_factor": np.ones((4, 1))}, r"penalty_factor has shape \(4, 1\)"),
+    ({"penalty_factor": [1, 1, -2, 1]}, r"penalty_factor\[2\] is -2.*>= 0"),
+    ({"penalty_factor": [1, np.nan, 1, 1]}, r"penalty_factor\[1\] is nan.*>= 0"),
+    ({"penalty_factor": ["a", "b", "c", "d"]}, r"penalty_factor must hold numbers"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "message"), PARAMETERS, ids=lambda case: str(case)[:40])
+def test_a_parameter_out_of_range_is_named_with_its_value(parameters, message):
+    model = SparseLpRegressor(**parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
+    assert not hasattr(model, "n_features_in_")
+
+
+def with_value(value):
+    wrong = X.copy()
+    wrong[3, 1] = value
+    return wrong
+
+
+DATA = [
+    (with_value(np.nan), Y, None, r"X contains NaN"),
+    (with_value(np.inf), Y, None, r"X contains infinity"),
+    (sparse.csr_array(with_value(np.nan)), Y, None, r"X contains NaN"),
+    (X, np.where(np.arange(20) == 4, np.nan, Y), None, r"y contains NaN"),
+    (X, Y[:-1], None, r"inconsistent numbers of samples: \[20, 19\]"),
+    (X[:0], Y[:0], None, r"0 sample\(s\)"),
+    (X[:, :0], Y, None, r"0 feature\(s\)"),
+    (Y, Y, None, r"Expected 2D array, got 1D array"),
+    (X, Y + 1j, None, r"Complex data not supported|complex"),
+    (X, Y, np.zeros(20), r"all 20 of sample_weight are 0"),
+    (X, Y, -np.ones(20), r"smallest is -1.*>= 0"),
+    (X, Y, np.ones(19), r"sample_weight.shape == \(19,\), expected \(20,\)"),
+    (X, Y, np.full(20, np.nan), r"sample_weight contains NaN"),
+    (X, Y, np.ones((20, 1)), r"1D array or scalar, got 2D"),
+]
+
+
+@pytest.mark.parametrize(("data", "target", "weights", "message"), DATA, ids=[d[3] for d in DATA])
+def test_data_that_cannot_be_fitted_are_refused(data, target, weights, message):
+    model = SparseLpRegressor()
+    with pytest.raises(ValueError, match=message):
+        model.fit(data, target, sample_weight=weights)
+    assert not hasattr(model, "coef_")
+
+
+def test_sparse_targets_are_a_type_error():
+    with pytest.raises(TypeError, match=r"y is a csr_array.*toarray"):
+        SparseLpRegressor().fit(X, sparse.csr_array(Y[:, np.newaxis]))
+
+
+def test_huber_takes_one_output():
+    with pytest.raises(ValueError, match="1d array"):
+        SparseLpRegressor(loss="huber").fit(X, np.column_stack([Y, Y]))
+
+
+def broken(**arrays):
+    matrix = sparse.csr_array(X)
+    for name, value in arrays.items():
+        setattr(matrix, name, value)
+    matrix.has_canonical_format = True
+    matrix.has_sorted_indices = True
+    return matrix
+
+
+STORED = sparse.csr_array(X)
+BROKEN = [
+    ({"indptr": STORED.indptr[::-1].copy()}, "broken CSR matrix: indptr"),
+    ({"indptr": STORED.indptr + 4}, "broken CSR matrix: indptr"),
+    (
+        {"indices": np.where(STORED.indices == 3, 4, STORED.indices)},
+        r"indices run from 0 to 4, but must lie between 0 and 3",
+    ),
+    ({"indices": STORED.indices - 1}, r"indices run from -1 to 2"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), BROKEN, ids=["falls", "beyond", "high", "low"])
+def test_storage_that_points_outside_of_itself_never_reaches_a_kernel(arrays, message):
+    with pytest.raises(ValueError, match=message):
+        SparseLpRegressor().fit(broken(**arrays), Y)
+
+
+def test_predict_needs_the_features_of_the_fit():
+    model = SparseLpRegressor().fit(X, Y)
+    with pytest.raises(ValueError, match="X has 3 features, but SparseLpRegressor is expecting 4"):
+        model.predict(X[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("domain", "inside", "outside"),
+    [(TargetDomain(0.0), 0.0, -1e-300), (TargetDomain(0.0, closed=False), 1e-300, 0.0)],
+)
+def test_targets_outside_the_domain_of_a_loss_are_named(domain, inside, outside):
+    check_target(np.array([1.0, inside]), "some", domain)
+    with pytest.raises(
+        ValueError, match=f"loss='some' needs y >=? 0, but the smallest y is {outside:g}"
+    ):
+        check_target(np.array([1.0, outside]), "some", domain)
+
+
+def test_tags_of_an_invalid_loss_are_given_and_the_error_comes_from_fit():
+    assert isinstance(SparseLpRegressor(loss="none").__sklearn_tags__(), Tags)
