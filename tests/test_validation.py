@@ -1,4 +1,4 @@
-"""Wrong input is refused before any work: the message names parameter, value and what is allowed."""
+"""Wrong input is refused before any work: messages name parameter, value and what is allowed."""
 
 import numpy as np
 import pytest
