@@ -1,4 +1,4 @@
-"""The demo on a user's file: three formats, its table, its figure, and what it says of bad files."""
+"""The demo on a user's file: three formats, its table and figure, and what it says of bad files."""
 
 import re
 import subprocess
