@@ -1,5 +1,6 @@
 # Cyclic coordinate descent on a quadratic model restricted to a working set.
 # Cost of an epoch: one dot per column, one axpy per changed column; the intercept moves along in O(1) a column.
+# On a Gram matrix the dot is known already.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport fabs
@@ -80,6 +81,7 @@ def sweep(
     Py_ssize_t max_epochs,
     double tol,
     bint until_stable,
+    bint by_gram=False,
 ):
     """Run epochs until the largest update is small, or the signs stand still.
 
@@ -97,6 +99,8 @@ def sweep(
         Stop when ``max_j L_j |change of w_j|`` of an epoch is at most this.
     until_stable : bool
         Also stop after an epoch in which no coefficient changed its sign.
+    by_gram : bool
+        Whether the columns are those of a Gram matrix, and ``raw_gradient`` the gradient itself.
 
     Returns
     -------
@@ -130,7 +134,7 @@ def sweep(
                 if not dense:
                     where = &rows[start[k]]
                 old = model.w[k]
-                gradient = column_dot(column, where, size, raw) + model.penalty.l2_reg * old
+                gradient = (raw[k] if by_gram else column_dot(column, where, size, raw)) + model.penalty.l2_reg * old
                 if centred:
                     gradient += model.shift * model.sums[k]
                 if model.exact:

@@ -10,7 +10,7 @@ from scipy import sparse
 from .._core._matvec import accumulate, effective_n_threads, products, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
 
-_NO_INDEX = np.empty(0, dtype=np.int32)
+NO_INDEX = np.empty(0, dtype=np.int32)
 
 # Below so many stored values a pass is over before a second thread has woken up.
 THREADED_FROM = 2_000_000
@@ -110,7 +110,7 @@ class Design:
             self.storage = "fortran" if X.flags.f_contiguous else "c"
             self.n_stored = X.size
             self._data = X.ravel(order="F" if self.storage == "fortran" else "C")
-            self._minor = self._indptr = _NO_INDEX
+            self._minor = self._indptr = NO_INDEX
         self._moments = None
         self._weights = None
 
@@ -208,7 +208,7 @@ class Design:
             return ColumnBlock(self._data, self._minor, start, stop, n)
         if self.storage == "fortran":
             start = features * np.int64(n)
-            return ColumnBlock(self._data, _NO_INDEX, start, start + n, n)
+            return ColumnBlock(self._data, NO_INDEX, start, start + n, n)
         data = np.ascontiguousarray(self._X[:, features].T).reshape(-1)
         start = np.arange(features.shape[0], dtype=np.int64) * n
-        return ColumnBlock(data, _NO_INDEX, start, start + n, n)
+        return ColumnBlock(data, NO_INDEX, start, start + n, n)
