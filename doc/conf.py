@@ -14,6 +14,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 nitpicky = False
+# The score inherited from scikit-learn refers to a section of its user guide.
+suppress_warnings = ["ref.ref"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

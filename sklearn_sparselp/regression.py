@@ -154,7 +154,7 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         Iterations that were run, at least 1.
     n_features_in_ : int
         Number of features of the fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X has names that are all strings.
 
     Warns
