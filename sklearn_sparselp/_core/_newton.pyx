@@ -2,7 +2,7 @@
 # Column k of a block holds data[start[k]:stop[k]], in rows rows[start[k]:stop[k]] (rows empty for dense columns).
 
 from ._columns cimport column_axpy, column_dot
-from ._types cimport index_t, int64_t, real_t
+from ._types cimport index_t, int32_t, int64_t, real_t
 
 
 def block_products(
@@ -84,23 +84,57 @@ def block_moments(
 
 
 def sparse_gram(
-    const real_t[::1] data not None,          # IN
-    const index_t[::1] rows not None,         # IN
-    const int64_t[::1] start not None,        # IN, (n_left,)
-    const int64_t[::1] stop not None,         # IN, (n_left,)
-    const real_t[::1] right_data not None,    # IN, the right columns by rows
-    const index_t[::1] right_columns not None,  # IN
-    const index_t[::1] right_indptr not None,   # IN, (n_samples + 1,)
-    const double[::1] curvature not None,     # IN, (n_samples,)
-    double[:, ::1] out not None,              # IN/OUT, (n_left, n_right), zero on entry
+    const real_t[::1] data not None,       # IN
+    const index_t[::1] rows not None,      # IN, ascending in each column
+    const int64_t[::1] start not None,     # IN, (n_columns,)
+    const int64_t[::1] stop not None,      # IN, (n_columns,)
+    Py_ssize_t n_old,
+    Py_ssize_t rows_at_once,
+    const double[::1] curvature not None,  # IN, (n_samples,)
+    int64_t[::1] reached not None,         # WORK, (2 n_columns,)
+    int64_t[::1] heads not None,           # WORK, (rows_at_once + 2,)
+    int32_t[::1] columns not None,         # WORK, the most that so many rows store
+    double[::1] values not None,           # WORK, likewise
+    double[:, ::1] out not None,           # IN/OUT, (n_columns - n_old, n_columns), zero on entry
 ):
-    """Add ``sum_i curvature_i left_ia right_ib`` to ``out[a, b]``: a stored left value meets one row of the right."""
-    cdef Py_ssize_t a, k, entry, i
+    """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
+
+    Some rows at a time are turned into row storage, which stays in the cache; then each
+    stored value of a new column meets those of its row.
+    """
+    cdef Py_ssize_t n_columns = start.shape[0], n_samples = curvature.shape[0]
+    cdef Py_ssize_t first = 0, last, k, entry, other, i, place
     cdef double value
     with nogil:
-        for a in range(start.shape[0]):
-            for k in range(start[a], stop[a]):
-                i = rows[k]
-                value = data[k] * curvature[i]
-                for entry in range(right_indptr[i], right_indptr[i + 1]):
-                    out[a, right_columns[entry]] += value * right_data[entry]
+        for k in range(n_columns):
+            reached[k] = start[k]
+        while first < n_samples:
+            last = min(first + rows_at_once, n_samples)
+            for i in range(last - first + 2):
+                heads[i] = 0
+            # heads[i + 2] counts row i, then heads[i + 1] is where its next value goes, and at last where it ends.
+            for k in range(n_columns):
+                entry = reached[k]
+                while entry < stop[k] and rows[entry] < last:
+                    heads[rows[entry] - first + 2] += 1
+                    entry += 1
+                reached[n_columns + k] = entry
+            for i in range(2, last - first + 2):
+                heads[i] += heads[i - 1]
+            for k in range(n_columns):
+                for entry in range(reached[k], reached[n_columns + k]):
+                    i = rows[entry] - first + 1
+                    place = heads[i]
+                    heads[i] = place + 1
+                    columns[place] = <int32_t> k
+                    values[place] = data[entry]
+                reached[k] = reached[n_columns + k]
+            for i in range(last - first):
+                for entry in range(heads[i + 1] - 1, heads[i] - 1, -1):
+                    k = columns[entry] - n_old
+                    if k < 0:
+                        break
+                    value = curvature[first + i] * values[entry]
+                    for other in range(heads[i], entry + 1):
+                        out[k, columns[other]] += value * values[other]
+            first = last

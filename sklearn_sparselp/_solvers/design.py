@@ -14,6 +14,8 @@ NO_INDEX = np.empty(0, dtype=np.int32)
 
 # Below so many stored values a pass is over before a second thread has woken up.
 THREADED_FROM = 2_000_000
+# Stored values that a Gram matrix turns into rows at once: with their columns, what a second-level cache holds.
+GRAM_VALUES_AT_ONCE = 32_768
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,49 @@ class ColumnBlock:
         block_moments(self.data, self.rows, self.start, self.stop, weights, centred, sums, squares)
         return sums, squares
 
-    def gram(self, other: ColumnBlock, curvature: np.ndarray) -> np.ndarray:
-        """Return ``self.T @ diag(curvature) @ other`` of two blocks of one matrix."""
+    def gram(self, curvature: np.ndarray, n_old: int = 0) -> np.ndarray:
+        """Return ``block[:, n_old:].T @ diag(curvature) @ block``, of shape (n_columns - n_old, n_columns)."""
+        size = len(self)
         if self.rows.shape[0] == 0:
-            return (self._dense() * curvature) @ other._dense().T
-        out = np.zeros((len(self), len(other)))
-        by_rows = other._compact().tocsr()
-        index = self.rows.dtype
-        indices, indptr = by_rows.indices.astype(index, copy=False), by_rows.indptr.astype(index, copy=False)
-        sparse_gram(self.data, self.rows, self.start, self.stop, by_rows.data, indices, indptr, curvature, out)
+            return self._dense_gram(curvature, n_old)
+        out = np.zeros((size - n_old, size))
+        rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(self.n_stored, 1), 1)
+        rows_at_once = min(rows_at_once, self.n_samples)
+        room = min(self.n_stored, rows_at_once * size)
+        sparse_gram(
+            self.data, self.rows, self.start, self.stop, n_old, rows_at_once, curvature,
+            np.empty(2 * size, dtype=np.int64), np.empty(rows_at_once + 2, dtype=np.int64),
+            np.empty(room, dtype=np.int32), np.empty(room), out,
+        )  # fmt: skip
+        return _completed(out, n_old)
+
+    def _dense_gram(self, curvature: np.ndarray, n_old: int) -> np.ndarray:
+        position = self.start // max(self.n_samples, 1)
+        columns = self.data.reshape(-1, self.n_samples)
+        if position.size and (np.diff(position) == 1).all():
+            columns = columns[position[0] : position[-1] + 1]
+        else:
+            columns = columns[position]
+        root = np.sqrt(curvature)
+        if (root == root[0]).all():
+            columns, scale = columns.astype(np.float64, copy=False), curvature[0]
+        else:
+            columns, scale = columns * root, 1.0
+        # The same array twice makes NumPy call the symmetric product, which is half the work.
+        new = columns[n_old:]
+        out = np.empty((len(self) - n_old, len(self)))
+        np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
+        out[:, n_old:] = new @ new.T
+        out *= scale
         return out
 
-    def _compact(self) -> sparse.csc_array:
-        sizes = self.stop - self.start
-        indptr = np.concatenate([[0], np.cumsum(sizes)])
-        entries = np.repeat(self.start - indptr[:-1], sizes) + np.arange(indptr[-1])
-        return sparse.csc_array((self.data[entries], self.rows[entries], indptr), shape=(self.n_samples, len(self)))
 
-    def _dense(self) -> np.ndarray:
-        chosen = self.data.reshape(-1, self.n_samples)[self.start // max(self.n_samples, 1)]
-        return chosen.astype(np.float64, copy=False)
+def _completed(lower: np.ndarray, n_old: int) -> np.ndarray:
+    """Fill the upper half of the square on the right of a Gram matrix of which the lower half is known."""
+    square = lower[:, n_old:]
+    above = np.triu_indices(square.shape[0], 1)
+    square[above] = square.T[above]
+    return lower
 
 
 class Design:
@@ -87,7 +112,7 @@ class Design:
     Parameters
     ----------
     X : ndarray, CSR or CSC of shape (n_samples, n_features), float32 or float64
-        Dense in C or Fortran order; compressed without duplicates. Nothing is validated
+        Dense in C or Fortran order; compressed with ascending indices, none twice. Nothing is validated
         and nothing copied; read-only memory is fine.
 
     Notes

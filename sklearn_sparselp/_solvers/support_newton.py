@@ -66,12 +66,7 @@ class GramCache:
             self._matrix = matrix
         self._features = np.concatenate([self._features, new])
         self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        columns = self._design.columns(new)
-        # One block holds old and new, so that gathered storage is gathered once.
-        both = self._design.columns(self._features)
-        cross = columns.gram(both, self._curvature) if columns.rows.size else both.take(
-            np.arange(old, size)
-        ).gram(both, self._curvature)
+        cross = self._design.columns(self._features).gram(self._curvature, old)
         self._matrix[old:size, :size] = cross
         self._matrix[:size, old:size] = cross.T
 
@@ -293,7 +288,7 @@ class _Hessian:
             return
         self.work += cost
         if gram is None:
-            self._matrix = self._block.gram(self._block, self._curvature)
+            self._matrix = self._block.gram(self._curvature)
         else:
             self._matrix = gram.get(model.features, new)
             gram.spent = 0.0
