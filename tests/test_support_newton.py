@@ -8,7 +8,8 @@ from sklearn_sparselp._core._loss import SquaredError
 from sklearn_sparselp._core._penalty import LpPenalty
 
 from sklearn_sparselp._solvers import Design, Problem
-from sklearn_sparselp._solvers.support_newton import GramCache, SupportModel, newton_step
+from sklearn_sparselp._solvers.gram import GramCache
+from sklearn_sparselp._solvers.support_newton import SupportModel, newton_step
 
 STORED = ["dense_c", "dense_f", "csc_array_int32", "csr_array_int64"]
 CASES = [

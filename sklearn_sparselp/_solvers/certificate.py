@@ -152,14 +152,25 @@ def has_restricted_gap(problem: Problem) -> bool:
 
 
 def restricted_gap(
-    problem: Problem, features: np.ndarray, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
+    problem: Problem, features: np.ndarray, w: np.ndarray, gradient: np.ndarray, square: float
 ) -> float:
-    """Return the duality gap of the problem restricted to ``features``; squared error, `has_restricted_gap`."""
+    """Return the duality gap of the problem restricted to ``features``; squared error, `has_restricted_gap`.
+
+    Parameters
+    ----------
+    problem : Problem
+    features : ndarray of shape (n_features,), dtype int64
+        All that have a coefficient, and maybe more.
+    w, gradient : ndarray of shape (n_features,)
+        Their coefficients, and ``X.T @ raw_gradient`` there with the intercept at its optimum.
+    square : float
+        ``sum_i s_i (y_i - f_i)^2``.
+    """
     penalty = problem.penalty
-    weighted = problem.weights > 0.0
-    square = raw_gradient[weighted] ** 2 @ (1.0 / problem.weights[weighted])
-    bound = dual_bound_on(penalty, features, -smooth_gradient)
-    limit = 1.0 / bound if bound > 0.0 else np.inf
-    scale = problem.loss.best_scale(problem.y, raw_gradient, problem.weights, limit)
-    dual = -problem.loss.conjugate(problem.y, raw_gradient, scale, problem.weights)
+    bound = dual_bound_on(penalty, features, -gradient)
+    # <raw_gradient, y> = <gradient, w> - square: the dual point is the raw gradient, scaled.
+    linear = gradient @ w - square
+    best = -linear / square if square > 0.0 else 0.0
+    scale = min(max(best, 0.0), 1.0 / bound if bound > 0.0 else np.inf)
+    dual = -scale * linear - 0.5 * scale * scale * square
     return 0.5 * square + total_on(penalty, features, w) - dual

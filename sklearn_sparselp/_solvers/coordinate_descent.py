@@ -13,9 +13,10 @@ import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
 from .certificate import Certificate, Certifier, has_restricted_gap, restricted_gap
-from .design import NO_INDEX, ColumnBlock
+from .design import ColumnBlock
+from .gram import GramBlock, GramCache
 from .problem import Problem, SolveResult
-from .support_newton import POLISHED, GramCache, SupportModel, newton_step, polished
+from .support_newton import POLISHED, SupportModel, newton_step, polished
 
 Requests = Generator[np.ndarray, np.ndarray, SolveResult]
 
@@ -156,6 +157,13 @@ class _State:
         self.refresh()
         return epochs
 
+    def _square_of(self, raw_gradient: np.ndarray) -> float:
+        """Return ``sum_i s_i (y_i - f_i)^2`` of squared error."""
+        if self._uniform is not None:
+            return float(raw_gradient @ raw_gradient) / self._uniform
+        weights = self.problem.weights
+        return float(raw_gradient @ np.divide(raw_gradient, weights, out=np.zeros_like(weights), where=weights > 0.0))
+
     def polish(self) -> bool:
         """Take a last Newton step on the support if that is cheap; return whether anything changed."""
         if not self.problem.loss.quadratic:
@@ -256,24 +264,24 @@ class _State:
             left_out = bool(flat.any())
             sums = sums if problem.fit_intercept else None
         total = float(curvature.sum()) or 1.0
-        uniform = self._uniform if exact and problem.loss.quadratic else None
+        start = None
+        square = self._square_of(raw) if exact and gap_limit > 0.0 and has_restricted_gap(problem) else None
+        if exact and (matrix := self._gram_matrix(block, features, sums)) is not None:
+            block, raw, curvature, sums, total, uniform = GramBlock(matrix), block.products(raw), None, None, 1.0, 1.0
+            start = w.copy(), raw.copy()
+        else:
+            uniform = self._uniform if exact else None
         model = QuadraticModel(
             penalty, features, w, raw, curvature if uniform is None else uniform, lipschitz, sums, total, exact
         )
         gram = self._gram
-        table = self._gram_model(block, model, sums) if exact else None
-        by_gap = gap_limit > 0.0 and has_restricted_gap(problem)
-        epoch_cost = block.n_stored if table is None else features.size**2
         epochs, first, waiting = 0, np.inf, EPOCHS_BEFORE_NEWTON
         while epochs < max_epochs:
             limit = 1 if epochs == 0 else min(EPOCHS_PER_ROUND, max_epochs - epochs)
-            if table is None:
-                done, violation, stable = sweep(
-                    block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0
-                )
-                model.fold_shift()
-            else:
-                done, violation, stable = table.sweep(limit, tol, waiting <= 0)
+            done, violation, stable = sweep(
+                block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0, start is not None
+            )
+            model.fold_shift()
             if epochs == 0:
                 first = violation if done == 1 and not left_out else np.inf
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
@@ -281,8 +289,13 @@ class _State:
             waiting -= done
             if violation <= tol:
                 break
-            if by_gap and restricted_gap(problem, features, w, raw, block.products(raw)) <= gap_limit:
-                break
+            if square is not None:
+                if start is None:
+                    now = self._square_of(raw)
+                else:
+                    now = square + (start[1] + raw) @ (w - start[0])
+                if restricted_gap(problem, features, w, block.products(raw), now) <= gap_limit:
+                    break
             if not stable or waiting > 0:
                 continue
             on = np.flatnonzero(w)
@@ -295,71 +308,19 @@ class _State:
                 # Next time only when coordinate descent has done as much work as this step.
                 # A direction along which X hardly bends shows in the gradient last: solve more exactly.
                 self._precision = max(0.1 * self._precision, 1e-6)
-                waiting = min(step.work / max(epoch_cost, 1), EPOCHS_BETWEEN_NEWTON)
+                waiting = min(step.work / max(block.n_stored, 1), EPOCHS_BETWEEN_NEWTON)
             if step.coef is None:
                 continue
             w[on] = step.coef
-            raw += curvature * step.moved
-            if table is not None:
-                table.restart()
+            raw += step.bent
         return w, epochs, first
 
-    def _gram_model(self, block: ColumnBlock, model: QuadraticModel, sums: np.ndarray | None) -> _GramModel | None:
-        """Return the model on the Gram matrix where its epochs are much cheaper, None elsewhere."""
+    def _gram_matrix(self, block: ColumnBlock, features: np.ndarray, sums: np.ndarray | None) -> np.ndarray | None:
+        """Return the centred Gram matrix where epochs on it are much cheaper, None elsewhere."""
         size = len(block)
         if self._gram is None or size > LARGEST_GRAM or GRAM_GAIN * size * size > block.n_stored:
             return None
-        features = np.asarray(model.features)
         matrix = self._gram.get(features, self._gram.missing(features))
         if sums is not None:
-            matrix = matrix - np.outer(sums, sums)
-        return _GramModel(block, model, matrix, self.curvature, sums)
-
-
-class _GramModel:
-    """A quadratic model walked on its Gram matrix: an epoch costs its size squared, however many rows there are.
-
-    Parameters
-    ----------
-    block : ColumnBlock
-    model : QuadraticModel
-        Shares its coefficients; its raw gradient is brought up to date after each `sweep`.
-    matrix : ndarray of shape (n_columns, n_columns)
-        Centred with an intercept.
-    curvature : ndarray of shape (n_samples,)
-        Weights that sum to one.
-    sums : ndarray of shape (n_columns,), or None
-    """
-
-    def __init__(self, block: ColumnBlock, model: QuadraticModel, matrix, curvature, sums):
-        self._block, self._model, self._curvature, self._sums = block, model, curvature, sums
-        size = len(block)
-        self._data = np.ascontiguousarray(matrix).reshape(-1)
-        self._start = np.arange(size, dtype=np.int64) * size
-        self.restart()
-
-    def restart(self) -> None:
-        """Take coefficients and raw gradient from the model anew."""
-        model = self._model
-        self._w = np.array(model.w)
-        gradient = self._block.products(np.asarray(model.raw_gradient))
-        self._table = QuadraticModel(
-            model.penalty, np.asarray(model.features), np.asarray(model.w), gradient, 1.0,
-            np.asarray(model.lipschitz), None, 1.0, True,
-        )  # fmt: skip
-
-    def sweep(self, max_epochs: int, tol: float, until_stable: bool) -> tuple[int, float, bool]:
-        """Run epochs, see `_cd.sweep`."""
-        stop = self._start + len(self._block)
-        outcome = sweep(
-            self._data, NO_INDEX, self._start, stop, self._table, max_epochs, tol, until_stable, True
-        )
-        w = np.array(self._model.w)
-        change = w - self._w
-        moved = self._block.combine(change)
-        if self._sums is not None:
-            moved -= change @ self._sums
-        raw = np.asarray(self._model.raw_gradient)
-        raw += self._curvature * moved
-        self._w = w
-        return outcome
+            matrix -= np.outer(sums, sums)
+        return matrix

@@ -55,6 +55,13 @@ class ColumnBlock:
         block_accumulate(self.data, self.rows, self.start, self.stop, scales, out)
         return out
 
+    def bend(self, moved: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        """Return how a change of the predictions changes the raw gradient."""
+        return curvature * moved
+
+    def known_gram(self) -> None:
+        """Return the Gram matrix where it is all that is known of the columns: not here."""
+
     def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
         sums, squares = np.empty(len(self)), np.empty(len(self))

@@ -9,6 +9,7 @@ from scipy import linalg
 
 from .._core._penalty import smooth_terms, total_on
 from .design import ColumnBlock
+from .gram import GramBlock, GramCache
 
 # A Cholesky factor of this size takes about as long as 30 conjugate gradient steps on text data.
 LARGEST_FACTOR = 2000
@@ -31,60 +32,20 @@ POLISH_PASSES = 2
 LARGEST_CURVATURE = 1e150
 
 
-class GramCache:
-    """``X_S.T diag(curvature) X_S`` of every column that was ever in a support, grown on demand."""
-
-    def __init__(self, design, curvature: np.ndarray):
-        self._design = design
-        self._curvature = curvature
-        self._slot: dict[int, int] = {}
-        self._features = np.empty(0, dtype=np.int64)
-        self._matrix = np.empty((0, 0))
-        self.spent = 0.0
-
-    def missing(self, features: np.ndarray) -> np.ndarray:
-        """Return those of the features that have no column yet."""
-        slot = self._slot
-        return np.array([j for j in features.tolist() if j not in slot], dtype=np.int64)
-
-    def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Return the Gram matrix of these features, of which ``new`` are still missing."""
-        if new.size:
-            self._grow(new)
-        slots = np.array([self._slot[j] for j in features.tolist()])
-        return self._matrix[np.ix_(slots, slots)]
-
-    def _grow(self, new: np.ndarray) -> None:
-        if self._features.size + new.size > 2 * LARGEST_FACTOR:
-            self._slot, self._features = {}, np.empty(0, dtype=np.int64)
-        old = self._features.size
-        size = old + new.size
-        if size > self._matrix.shape[0]:
-            capacity = max(size, 2 * self._matrix.shape[0])
-            matrix = np.empty((capacity, capacity))
-            matrix[:old, :old] = self._matrix[:old, :old]
-            self._matrix = matrix
-        self._features = np.concatenate([self._features, new])
-        self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        cross = self._design.columns(self._features).gram(self._curvature, old)
-        self._matrix[old:size, :size] = cross
-        self._matrix[:size, old:size] = cross.T
-
-
 @dataclass(frozen=True)
 class SupportModel:
     """The quadratic model on the support.
 
     Attributes
     ----------
-    block : ColumnBlock
+    block : ColumnBlock or GramBlock
         The columns of the support.
     features : ndarray of shape (n_support,), dtype int64
         Which coordinates they are.
     w : ndarray of shape (n_support,)
         Their coefficients, none of them 0.
     raw_gradient, curvature : ndarray of shape (n_samples,)
-        Derivatives in each prediction at w, the intercept at its optimum.
+        Derivatives in each prediction at w, the intercept at its optimum; the gradient and None with a GramBlock.
     column_curvature : ndarray of shape (n_support,)
         ``sum_i curvature_i (x_ij - mean_j)^2``.
     sums : ndarray of shape (n_support,) or None
@@ -93,11 +54,11 @@ class SupportModel:
         ``sum_i curvature_i``.
     """
 
-    block: ColumnBlock
+    block: ColumnBlock | GramBlock
     features: np.ndarray
     w: np.ndarray
     raw_gradient: np.ndarray
-    curvature: np.ndarray
+    curvature: np.ndarray | None
     column_curvature: np.ndarray
     sums: np.ndarray | None
     total: float
@@ -112,7 +73,9 @@ class NewtonStep:
     coef : ndarray of shape (n_support,) or None
         New coefficients of the support; None where no decrease was found.
     moved : ndarray of shape (n_samples,) or None
-        Change of the predictions, the intercept's included.
+        Change of the predictions, the intercept's included; of all coefficients with a GramBlock.
+    bent : ndarray of shape (n_samples,) or None
+        Change of the raw gradient; of the gradient with a GramBlock.
     cut : bool
         Whether the step is shorter than Newton's.
     work : float
@@ -123,6 +86,7 @@ class NewtonStep:
 
     coef: np.ndarray | None
     moved: np.ndarray | None
+    bent: np.ndarray | None
     cut: bool
     work: float
     regular: bool
@@ -160,11 +124,11 @@ def newton_step(
     gradient = smooth + slope
     size = np.abs(gradient).max()
     if not np.isfinite(size) or size == 0.0:
-        return NewtonStep(None, None, True, 0.0, False)
+        return NewtonStep(None, None, None, True, 0.0, False)
     hessian = _Hessian(model, gram)
     direction = hessian.solve(bend, -gradient, min(0.1, max(0.1 * tol / size, 1e-12)))
     if direction is None or not np.isfinite(direction).all() or gradient @ direction >= 0.0:
-        return NewtonStep(None, None, True, hessian.work, False)
+        return NewtonStep(None, None, None, True, hessian.work, False)
     start = total_on(penalty, features, w)
 
     def attempt(new, cut):
@@ -173,10 +137,11 @@ def newton_step(
         moved = model.block.combine(d)
         if model.sums is not None:
             moved -= d @ model.sums / model.total
-        change = smooth @ d + 0.5 * (moved @ (model.curvature * moved)) + total_on(penalty, features, new) - start
-        return NewtonStep(new, moved, cut, hessian.work, hessian.regular) if change < 0.0 else None
+        bent = model.block.bend(moved, model.curvature)
+        change = smooth @ d + 0.5 * (moved @ bent) + total_on(penalty, features, new) - start
+        return NewtonStep(new, moved, bent, cut, hessian.work, hessian.regular) if change < 0.0 else None
 
-    failed = NewtonStep(None, None, True, hessian.work, False)
+    failed = NewtonStep(None, None, None, True, hessian.work, False)
     smallest = penalty.sparsity_threshold
     crossing = penalty.kinked
     if penalty.absolute and not penalty.positive:
@@ -273,10 +238,12 @@ class _Hessian:
     def __init__(self, model: SupportModel, gram: GramCache | None):
         self._block, self._curvature, self._sums = model.block, model.curvature, model.sums
         self._total, self._column_curvature = model.total, model.column_curvature
-        self._matrix = None
         self.work = FIXED_COST
         self.regular = False
         self._gram = gram
+        self._matrix = self._block.known_gram()
+        if self._matrix is not None:
+            return
         size = len(self._block)
         if size > LARGEST_FACTOR:
             return

@@ -1,0 +1,107 @@
+"""Gram matrices: kept while a working set changes, and walked in place of columns that are much longer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .design import NO_INDEX
+
+# Beyond so many columns a cache starts anew.
+LARGEST_CACHE = 4000
+
+
+class GramCache:
+    """``X_S.T diag(curvature) X_S`` of every column that was ever asked for, grown on demand."""
+
+    def __init__(self, design, curvature: np.ndarray):
+        self._design = design
+        self._curvature = curvature
+        self._slot: dict[int, int] = {}
+        self._features = np.empty(0, dtype=np.int64)
+        self._matrix = np.empty((0, 0))
+        self.spent = 0.0
+
+    def missing(self, features: np.ndarray) -> np.ndarray:
+        """Return those of the features that have no column yet."""
+        slot = self._slot
+        return np.array([j for j in features.tolist() if j not in slot], dtype=np.int64)
+
+    def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """Return the Gram matrix of these features, of which ``new`` are still missing."""
+        if new.size:
+            self._grow(new)
+        slots = np.array([self._slot[j] for j in features.tolist()])
+        return self._matrix[np.ix_(slots, slots)]
+
+    def _grow(self, new: np.ndarray) -> None:
+        if self._features.size + new.size > LARGEST_CACHE:
+            self._slot, self._features = {}, np.empty(0, dtype=np.int64)
+        old = self._features.size
+        size = old + new.size
+        if size > self._matrix.shape[0]:
+            capacity = max(size, 2 * self._matrix.shape[0])
+            matrix = np.empty((capacity, capacity))
+            matrix[:old, :old] = self._matrix[:old, :old]
+            self._matrix = matrix
+        self._features = np.concatenate([self._features, new])
+        self._slot.update(zip(new.tolist(), range(old, size), strict=True))
+        cross = self._design.columns(self._features).gram(self._curvature, old)
+        self._matrix[old:size, :size] = cross
+        self._matrix[:size, old:size] = cross.T
+
+
+class GramBlock:
+    """Columns of which only the Gram matrix is known, with the verbs of a `ColumnBlock`.
+
+    What is a vector over the samples there is one over the columns here: the raw
+    gradient is the gradient, and the change of the predictions is that of the
+    coefficients. Everything then costs as much as the matrix has entries, however
+    many samples there are.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_columns, n_columns)
+        ``X.T diag(curvature) X``, centred where there is an intercept.
+    positions : ndarray of shape (n_taken,), dtype int64, or None
+        Some of the columns, all by default.
+    """
+
+    rows = NO_INDEX
+
+    def __init__(self, matrix: np.ndarray, positions: np.ndarray | None = None):
+        size = matrix.shape[0]
+        self._matrix = matrix
+        self._positions = np.arange(size, dtype=np.int64) if positions is None else positions
+        self.data = matrix.reshape(-1)
+        self.start = self._positions * size
+        self.stop = self.start + size
+
+    def __len__(self) -> int:
+        return self._positions.size
+
+    @property
+    def n_stored(self) -> int:
+        """Entries of the matrix in these columns."""
+        return self._positions.size * self._matrix.shape[0]
+
+    def take(self, positions: np.ndarray) -> GramBlock:
+        """Return the columns at these positions."""
+        return GramBlock(self._matrix, self._positions[positions])
+
+    def products(self, gradient: np.ndarray) -> np.ndarray:
+        """Return what is ``block.T @ raw_gradient`` for columns."""
+        return gradient[self._positions]
+
+    def combine(self, scales: np.ndarray) -> np.ndarray:
+        """Return what is ``block @ scales`` for columns."""
+        out = np.zeros(self._matrix.shape[0])
+        out[self._positions] = scales
+        return out
+
+    def bend(self, moved: np.ndarray, curvature: object = None) -> np.ndarray:
+        """Return what ``combine`` gave as a change of the gradient; ``curvature`` is in the matrix already."""
+        return self._matrix @ moved
+
+    def known_gram(self) -> np.ndarray:
+        """Return the Gram matrix of these columns."""
+        return self._matrix[np.ix_(self._positions, self._positions)]
