@@ -44,6 +44,7 @@ GRAM_GAIN = 4
 LARGEST_GRAM = 500
 # How far below the outer violation the working set is solved.
 INNER_FACTOR = 0.1
+WHOLE_FACTOR = 1e-3
 GAP_FACTOR = 0.1
 
 
@@ -88,8 +89,11 @@ def coordinate_descent(
         if converged or epochs >= max_iter:
             break
         features = working_set(problem, state.w, certificate)
-        gap_limit = max(0.3 * tol * problem.null_objective, GAP_FACTOR * certificate.dual_gap)
-        epochs += state.descend(features, INNER_FACTOR * certificate.violation, gap_limit, max_iter - epochs)
+        # With all features in the working set its gap and its violation are those of the problem.
+        whole = features.size == problem.n_usable
+        gap_limit = max(0.3 * tol * problem.null_objective, (0.0 if whole else GAP_FACTOR) * certificate.dual_gap)
+        inner = (WHOLE_FACTOR if whole else INNER_FACTOR) * certificate.violation
+        epochs += state.descend(features, inner, gap_limit, max_iter - epochs)
     return SolveResult(
         coef=state.w,
         intercept=state.intercept,
@@ -107,8 +111,10 @@ def working_set(problem: Problem, w: np.ndarray, certificate: Certificate) -> np
     """Return, sorted, the support, the largest violators, and the features that are nearest to entering.
 
     At most as many violators join as the support has features, or 100. The near ones keep
-    correlated features from leaving and entering in turns.
+    correlated features from leaving and entering in turns. Few features are all taken.
     """
+    if problem.n_usable <= SMALLEST_GROWTH:
+        return np.flatnonzero(problem.usable)
     scores = certificate.violations
     on = w != 0.0
     support = np.flatnonzero(on)
@@ -287,7 +293,8 @@ class _State:
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
             waiting -= done
-            if violation <= tol:
+            # No step after the last epoch: a fit with a smaller max_iter then is the beginning of this one.
+            if violation <= tol or epochs >= max_epochs:
                 break
             if square is not None:
                 if start is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from .coordinate_descent import Requests, coordinate_descent
+from .design import Design
 from .gradient_descent import gradient_descent
 from .problem import Problem, SolveResult
 from .proximal_gradient import proximal_gradient
@@ -45,6 +47,8 @@ SOLVERS: dict[str, Solver] = {
 
 # Up to so many features the Newton step of coordinate descent is cheap on all of them at once.
 WIDE_FROM = 1000
+# The least n_samples * n_features with a matrix for whose factors and products BLAS takes several threads.
+BLAS_THREADED_FROM = 10_000
 
 
 def choose(problem: Problem) -> str:
@@ -61,6 +65,17 @@ def choose(problem: Problem) -> str:
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+def _one_blas_thread(design: Design) -> AbstractContextManager:
+    """Keep BLAS to one thread: the systems of Newton steps are small.
+
+    A second thread costs more than it brings, and on a busy machine, where it is waited
+    for, a hundred times as much. Below `BLAS_THREADED_FROM` stored values BLAS starts none.
+    """
+    if design.n_stored < BLAS_THREADED_FROM:
+        return nullcontext()
+    return _thread_pools().limit(limits=1, user_api="blas")
 
 
 def solve(
@@ -114,9 +129,7 @@ def solve(
     n_passes = 0
     while waiting:
         requests = []
-        # The systems of Newton steps are small: a second BLAS thread costs more than it brings, and on a busy
-        # machine, where it is waited for, a hundred times as much.
-        with _thread_pools().limit(limits=1, user_api="blas"):
+        with _one_blas_thread(design):
             for k, answer in waiting:
                 try:
                     requests.append((k, runs[k].send(answer)))
@@ -124,7 +137,7 @@ def solve(
                     results[k] = stop.value
         if not requests:
             break
-        products = design.rmatvec(np.stack([vector for _, vector in requests]))
+        products = design.rmatvec(np.array([vector for _, vector in requests]))
         n_passes += 1
         if verbose:
             print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")

@@ -68,6 +68,10 @@ class Problem:
         Bound to ``lipschitz``.
     entry : ndarray of shape (n_features,)
         Largest gradient at which a zero coefficient stays zero.
+    usable : ndarray of shape (n_features,), dtype bool
+        Which features may have a coefficient: not constant, not dropped.
+    n_usable : int
+        How many these are.
     free : ndarray of shape (n_features,), dtype bool
         Which features no term penalises.
     """
@@ -93,6 +97,7 @@ class Problem:
         bound = self.loss.curvature_bound
         self.lipschitz = np.where(usable, bound * squares + penalty.l2_reg, 0.0)
         self.usable = usable
+        self.n_usable = int(np.count_nonzero(usable))
         self.penalty = penalty.bind(self.lipschitz)
         self.entry = entry_gradients(self.penalty, self.lipschitz)
         self.convex = penalty.convex

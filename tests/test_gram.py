@@ -1,0 +1,64 @@
+"""Gram matrices: against NumPy, in every layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from layouts import LAYOUTS, regression
+
+from sklearn_sparselp._solvers import design as design_module
+from sklearn_sparselp._solvers.design import Design
+from sklearn_sparselp._solvers.gram import GramBlock, GramCache
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("at_once", [1, 30, 10**6], ids=["row", "some rows", "all rows"])
+@pytest.mark.parametrize("even", [True, False], ids=["even", "weighted"])
+def test_a_gram_matrix_is_that_of_numpy(layout, at_once, even, monkeypatch):
+    monkeypatch.setattr(design_module, "GRAM_VALUES_AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    X, _ = regression(5, 50, 14, density=0.4)
+    X[:, 3] = 0.0
+    X[7] = 0.0
+    curvature = np.full(50, 0.02) if even else rng.uniform(size=50) * (rng.uniform(size=50) > 0.2)
+    features = np.array([11, 3, 0, 5, 6, 7, 1])
+    for dtype, rtol in ((np.float64, 1e-13), (np.float32, 1e-6)):
+        columns = Design(LAYOUTS[layout](X.astype(dtype))).columns(features)
+        expected = X[:, features].T @ (curvature[:, np.newaxis] * X[:, features])
+        for n_old in (0, 1, 4, 7):
+            found = columns.gram(curvature, n_old)
+            assert found.dtype == np.float64
+            np.testing.assert_allclose(
+                found, expected[n_old:], rtol=rtol, atol=1e-7 if rtol > 1e-9 else 1e-15
+            )
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_a_cache_grows_to_the_gram_matrix_of_all_that_was_asked_for(layout):
+    X, _ = regression(6, 30, 20, density=0.5)
+    curvature = np.linspace(0.0, 1.0, 30)
+    cache = GramCache(Design(LAYOUTS[layout](X)), curvature)
+    for features in ([4, 2], [2, 9, 4, 19], [0], list(range(20)), [7, 3]):
+        features = np.array(features)
+        found = cache.get(features, cache.missing(features))
+        expected = X[:, features].T @ (curvature[:, np.newaxis] * X[:, features])
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_the_verbs_of_a_gram_block_are_those_of_its_columns_seen_from_the_coefficients():
+    rng = np.random.default_rng(1)
+    X, _ = regression(7, 25, 9)
+    curvature = rng.uniform(size=25)
+    taken, d = np.array([6, 1, 4]), rng.normal(size=3)
+    columns = Design(X).columns(np.arange(9))
+    block = GramBlock(columns.gram(curvature)).take(taken)
+    raw = rng.normal(size=25)
+    np.testing.assert_allclose(
+        block.products(columns.products(raw)), columns.take(taken).products(raw)
+    )
+    moved, moved_samples = block.combine(d), columns.take(taken).combine(d)
+    bent, bent_samples = block.bend(moved), columns.bend(moved_samples, curvature)
+    np.testing.assert_allclose(bent, columns.products(bent_samples))
+    np.testing.assert_allclose(moved @ bent, moved_samples @ bent_samples)
+    np.testing.assert_allclose(block.known_gram(), columns.take(taken).gram(curvature))
+    assert len(block) == 3
