@@ -14,7 +14,7 @@ import numpy as np
 from .._core._cd import QuadraticModel, sweep
 from .certificate import Certificate, Certifier, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
-from .gram import GramBlock, GramCache
+from .gram import GramBlock, GramCache, subtract_outer
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED, SupportModel, newton_step, polished
 
@@ -329,5 +329,5 @@ class _State:
             return None
         matrix = self._gram.get(features, self._gram.missing(features))
         if sums is not None:
-            matrix -= np.outer(sums, sums)
+            subtract_outer(matrix, sums)
         return matrix

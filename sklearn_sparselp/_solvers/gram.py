@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import linalg
 
 from .design import NO_INDEX
 
 # Beyond so many columns a cache starts anew.
-LARGEST_CACHE = 4000
+LARGEST_CACHE = 3000
+# Room for columns to come, so that not each of them moves the matrix.
+SPARE_ROOM = 1.2
+
+
+def subtract_outer(matrix: np.ndarray, vector: np.ndarray) -> None:
+    """Subtract ``vector vector.T`` from a symmetric matrix in place, without making it."""
+    if vector.size:
+        linalg.blas.dger(-1.0, vector, vector, a=matrix.T, overwrite_a=1)
 
 
 class GramCache:
@@ -39,7 +48,7 @@ class GramCache:
         old = self._features.size
         size = old + new.size
         if size > self._matrix.shape[0]:
-            capacity = max(size, 2 * self._matrix.shape[0])
+            capacity = int(SPARE_ROOM * size)
             matrix = np.empty((capacity, capacity))
             matrix[:old, :old] = self._matrix[:old, :old]
             self._matrix = matrix

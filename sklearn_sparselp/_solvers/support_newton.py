@@ -9,7 +9,7 @@ from scipy import linalg
 
 from .._core._penalty import smooth_terms, total_on
 from .design import ColumnBlock
-from .gram import GramBlock, GramCache
+from .gram import GramBlock, GramCache, subtract_outer
 
 # A Cholesky factor of this size takes about as long as 30 conjugate gradient steps on text data.
 LARGEST_FACTOR = 2000
@@ -260,7 +260,7 @@ class _Hessian:
             self._matrix = gram.get(model.features, new)
             gram.spent = 0.0
         if self._matrix is not None and self._sums is not None:
-            self._matrix = self._matrix - np.outer(self._sums, self._sums / self._total)
+            subtract_outer(self._matrix, self._sums / np.sqrt(self._total))
 
     def _gram_cost(self, n_new: int, dense: bool) -> float:
         stored = self._block.n_stored
@@ -292,12 +292,13 @@ class _Hessian:
         # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
         diagonal = np.abs(self._matrix.diagonal() + bend)
         scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-        scaled = self._matrix * np.outer(scale, scale)
         ridge = 0.0
         for _ in range(6):
-            trial = scaled.copy()
+            trial = self._matrix * scale
+            trial *= scale[:, np.newaxis]
             trial.flat[:: trial.shape[0] + 1] += bend * scale * scale + ridge
-            factor, info = linalg.lapack.dpotrf(trial, lower=1, overwrite_a=1, clean=0)
+            # The transpose is in LAPACK's order: factored in place.
+            factor, info = linalg.lapack.dpotrf(trial.T, lower=1, overwrite_a=1, clean=0)
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
             if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
                 self.regular = ridge == 0.0
