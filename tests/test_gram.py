@@ -7,6 +7,7 @@ import pytest
 from layouts import LAYOUTS, regression
 
 from sklearn_sparselp._solvers import design as design_module
+from sklearn_sparselp._solvers import gram as gram_module
 from sklearn_sparselp._solvers.design import Design
 from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
@@ -34,11 +35,13 @@ def test_a_gram_matrix_is_that_of_numpy(layout, at_once, even, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-def test_a_cache_grows_to_the_gram_matrix_of_all_that_was_asked_for(layout):
+@pytest.mark.parametrize("room", [3000, 18])
+def test_a_cache_has_the_gram_matrix_of_all_that_is_asked_for(layout, room, monkeypatch):
+    monkeypatch.setattr(gram_module, "LARGEST_CACHE", room)
     X, _ = regression(6, 30, 20, density=0.5)
     curvature = np.linspace(0.0, 1.0, 30)
     cache = GramCache(Design(LAYOUTS[layout](X)), curvature)
-    for features in ([4, 2], [2, 9, 4, 19], [0], list(range(20)), [7, 3]):
+    for features in ([4, 2], [2, 9, 4, 19], [0], list(range(17)), [19, 3, 17]):
         features = np.array(features)
         found = cache.get(features, cache.missing(features))
         expected = X[:, features].T @ (curvature[:, np.newaxis] * X[:, features])
@@ -60,5 +63,5 @@ def test_the_verbs_of_a_gram_block_are_those_of_its_columns_seen_from_the_coeffi
     bent, bent_samples = block.bend(moved), columns.bend(moved_samples, curvature)
     np.testing.assert_allclose(bent, columns.products(bent_samples))
     np.testing.assert_allclose(moved @ bent, moved_samples @ bent_samples)
-    np.testing.assert_allclose(block.known_gram(), columns.take(taken).gram(curvature))
+    np.testing.assert_allclose(block.gram(), columns.take(taken).gram(curvature))
     assert len(block) == 3

@@ -95,7 +95,7 @@ def sparse_gram(
     int64_t[::1] heads not None,           # WORK, (rows_at_once + 2,)
     int32_t[::1] columns not None,         # WORK, the most that so many rows store
     double[::1] values not None,           # WORK, likewise
-    double[:, ::1] out not None,           # IN/OUT, (n_columns - n_old, n_columns), zero on entry
+    double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), zero on entry, rows contiguous
 ):
     """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
 
@@ -105,6 +105,7 @@ def sparse_gram(
     cdef Py_ssize_t n_columns = start.shape[0], n_samples = curvature.shape[0]
     cdef Py_ssize_t first = 0, last, k, entry, other, i, place
     cdef double value
+    cdef double* row
     with nogil:
         for k in range(n_columns):
             reached[k] = start[k]
@@ -135,6 +136,7 @@ def sparse_gram(
                     if k < 0:
                         break
                     value = curvature[first + i] * values[entry]
+                    row = &out[k, 0]
                     for other in range(heads[i], entry + 1):
-                        out[k, columns[other]] += value * values[other]
+                        row[columns[other]] += value * values[other]
             first = last

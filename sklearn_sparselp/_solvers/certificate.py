@@ -54,7 +54,6 @@ class Certifier:
     def __init__(self, problem: Problem):
         self.problem = problem
         self._best_dual = -np.inf
-        self._work = np.empty(problem.design.n_features)
         self._free = np.flatnonzero(problem.free)
         # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
         self._skip = (problem.free | ~problem.usable).view(np.uint8)
@@ -75,7 +74,7 @@ class Certifier:
         problem = self.problem
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
-        out = np.empty_like(self._work)
+        out = np.empty_like(w)
         violation = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
         objective = problem.objective(w, prediction)
         scale = problem.gradient_scale

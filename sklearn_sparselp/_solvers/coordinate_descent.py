@@ -70,17 +70,21 @@ def coordinate_descent(
     generator
         Yields vectors to multiply, returns a SolveResult.
     """
+    warm = bool(coef.any())
     state = _State(problem, coef, intercept)
+    # Vectors over the features are let go as soon as possible: X may hold few values for each of them.
+    del coef
     certifier = Certifier(problem)
     history: list[float] = []
     epochs, done = 0, False
-    if problem.gradient_scale is None and coef.any():
+    if problem.gradient_scale is None and warm:
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
         smooth_gradient = yield state.raw_gradient
         if problem.gradient_scale is None:
             problem.set_gradient_scale(smooth_gradient)
         certificate = certifier.certify(state.w, state.prediction, state.raw_gradient, smooth_gradient)
+        del smooth_gradient
         history.append(certificate.objective)
         converged = certificate.holds(problem, tol)
         if converged and not done and certificate.residual > POLISHED and state.polish():
@@ -93,6 +97,7 @@ def coordinate_descent(
         whole = features.size == problem.n_usable
         gap_limit = max(0.3 * tol * problem.null_objective, (0.0 if whole else GAP_FACTOR) * certificate.dual_gap)
         inner = (WHOLE_FACTOR if whole else INNER_FACTOR) * certificate.violation
+        del certificate
         epochs += state.descend(features, inner, gap_limit, max_iter - epochs)
     return SolveResult(
         coef=state.w,

@@ -59,21 +59,19 @@ class ColumnBlock:
         """Return how a change of the predictions changes the raw gradient."""
         return curvature * moved
 
-    def known_gram(self) -> None:
-        """Return the Gram matrix where it is all that is known of the columns: not here."""
-
     def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
         sums, squares = np.empty(len(self)), np.empty(len(self))
         block_moments(self.data, self.rows, self.start, self.stop, weights, centred, sums, squares)
         return sums, squares
 
-    def gram(self, curvature: np.ndarray, n_old: int = 0) -> np.ndarray:
+    def gram(self, curvature: np.ndarray, n_old: int = 0, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``block[:, n_old:].T @ diag(curvature) @ block``, of shape (n_columns - n_old, n_columns)."""
         size = len(self)
+        out = np.empty((size - n_old, size)) if out is None else out
         if self.rows.shape[0] == 0:
-            return self._dense_gram(curvature, n_old)
-        out = np.zeros((size - n_old, size))
+            return self._dense_gram(curvature, n_old, out)
+        out[:] = 0.0
         rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(self.n_stored, 1), 1)
         rows_at_once = min(rows_at_once, self.n_samples)
         room = min(self.n_stored, rows_at_once * size)
@@ -82,9 +80,10 @@ class ColumnBlock:
             np.empty(2 * size, dtype=np.int64), np.empty(rows_at_once + 2, dtype=np.int64),
             np.empty(room, dtype=np.int32), np.empty(room), out,
         )  # fmt: skip
-        return _completed(out, n_old)
+        _mirror(out[:, n_old:])
+        return out
 
-    def _dense_gram(self, curvature: np.ndarray, n_old: int) -> np.ndarray:
+    def _dense_gram(self, curvature: np.ndarray, n_old: int, out: np.ndarray) -> np.ndarray:
         position = self.start // max(self.n_samples, 1)
         columns = self.data.reshape(-1, self.n_samples)
         if position.size and (np.diff(position) == 1).all():
@@ -98,19 +97,19 @@ class ColumnBlock:
             columns, scale = columns * root, 1.0
         # The same array twice makes NumPy call the symmetric product, which is half the work.
         new = columns[n_old:]
-        out = np.empty((len(self) - n_old, len(self)))
         np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
         out[:, n_old:] = new @ new.T
         out *= scale
         return out
 
 
-def _completed(lower: np.ndarray, n_old: int) -> np.ndarray:
-    """Fill the upper half of the square on the right of a Gram matrix of which the lower half is known."""
-    square = lower[:, n_old:]
-    above = np.triu_indices(square.shape[0], 1)
-    square[above] = square.T[above]
-    return lower
+def _mirror(square: np.ndarray, at_once: int = 128) -> None:
+    """Copy the lower half of a matrix into its upper half, some rows at a time."""
+    for first in range(0, square.shape[0], at_once):
+        last = min(first + at_once, square.shape[0])
+        square[first:last, last:] = square[last:, first:last].T
+        corner = square[first:last, first:last]
+        corner += np.tril(corner, -1).T
 
 
 class Design:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -119,29 +120,37 @@ def solve(
     names = [choose(problem) if solver == "auto" else solver for problem in problems]
     if all(name == "cd" for name in names):
         design.prefer_columns()
-    runs = []
-    for k, problem in enumerate(problems):
-        coef = np.zeros(design.n_features) if coef_init is None else np.asarray(coef_init[k], dtype=np.float64)
-        start = 0.0 if intercept_init is None else float(intercept_init[k])
-        runs.append(SOLVERS[names[k]].run(problem, max_iter=max_iter, tol=tol, coef=coef, intercept=start))
+    runs = [
+        SOLVERS[names[k]].run(
+            problem,
+            max_iter=max_iter,
+            tol=tol,
+            coef=np.zeros(design.n_features) if coef_init is None else np.asarray(coef_init[k], dtype=np.float64),
+            intercept=0.0 if intercept_init is None else float(intercept_init[k]),
+        )
+        for k, problem in enumerate(problems)
+    ]
     results: list[SolveResult | None] = [None] * len(runs)
-    waiting: list[tuple[int, np.ndarray | None]] = [(k, None) for k in range(len(runs))]
+    waiting: deque[tuple[int, np.ndarray | None]] = deque((k, None) for k in range(len(runs)))
     n_passes = 0
     while waiting:
-        requests = []
+        requests: list[tuple[int, np.ndarray]] = []
         with _one_blas_thread(design):
-            for k, answer in waiting:
+            while waiting:
+                k, answer = waiting.popleft()
                 try:
                     requests.append((k, runs[k].send(answer)))
                 except StopIteration as stop:
                     results[k] = stop.value
+                del answer
         if not requests:
             break
         products = design.rmatvec(np.array([vector for _, vector in requests]))
         n_passes += 1
         if verbose:
             print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")
-        waiting = [(k, product) for (k, _), product in zip(requests, products, strict=True)]
+        waiting.extend((k, product) for (k, _), product in zip(requests, products, strict=True))
+        del products
     for problem, result in zip(problems, results, strict=True):
         if not result.converged:
             _warn(problem, result, max_iter, tol)

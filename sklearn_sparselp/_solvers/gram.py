@@ -37,14 +37,14 @@ class GramCache:
 
     def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return the Gram matrix of these features, of which ``new`` are still missing."""
+        if self._features.size + new.size > LARGEST_CACHE:
+            self._slot, self._features, new = {}, self._features[:0], features
         if new.size:
             self._grow(new)
         slots = np.array([self._slot[j] for j in features.tolist()])
         return self._matrix[np.ix_(slots, slots)]
 
     def _grow(self, new: np.ndarray) -> None:
-        if self._features.size + new.size > LARGEST_CACHE:
-            self._slot, self._features = {}, np.empty(0, dtype=np.int64)
         old = self._features.size
         size = old + new.size
         if size > self._matrix.shape[0]:
@@ -54,9 +54,8 @@ class GramCache:
             self._matrix = matrix
         self._features = np.concatenate([self._features, new])
         self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        cross = self._design.columns(self._features).gram(self._curvature, old)
-        self._matrix[old:size, :size] = cross
-        self._matrix[:size, old:size] = cross.T
+        cross = self._design.columns(self._features).gram(self._curvature, old, self._matrix[old:size, :size])
+        self._matrix[:old, old:size] = cross[:, :old].T
 
 
 class GramBlock:
@@ -111,6 +110,6 @@ class GramBlock:
         """Return what ``combine`` gave as a change of the gradient; ``curvature`` is in the matrix already."""
         return self._matrix @ moved
 
-    def known_gram(self) -> np.ndarray:
+    def gram(self) -> np.ndarray:
         """Return the Gram matrix of these columns."""
         return self._matrix[np.ix_(self._positions, self._positions)]

@@ -95,7 +95,9 @@ class Problem:
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
         usable = (squares > noise) & ~penalty.dropped()
         bound = self.loss.curvature_bound
-        self.lipschitz = np.where(usable, bound * squares + penalty.l2_reg, 0.0)
+        self.lipschitz = squares if bound == 1.0 and penalty.l2_reg == 0.0 else bound * squares + penalty.l2_reg
+        if self.lipschitz[~usable].any():
+            self.lipschitz = np.where(usable, self.lipschitz, 0.0)
         self.usable = usable
         self.n_usable = int(np.count_nonzero(usable))
         self.penalty = penalty.bind(self.lipschitz)

@@ -30,6 +30,7 @@ POLISHED = 1e-10
 POLISH_PASSES = 2
 # phi'' is unbounded near 0 for 1 < p < 2; beyond this a coordinate stands still anyway.
 LARGEST_CURVATURE = 1e150
+NO_FEATURES = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -236,69 +237,71 @@ class _Hessian:
     """The smooth part's second derivative on the support: a matrix where that is cheap, else products."""
 
     def __init__(self, model: SupportModel, gram: GramCache | None):
-        self._block, self._curvature, self._sums = model.block, model.curvature, model.sums
-        self._total, self._column_curvature = model.total, model.column_curvature
+        self._model, self._block, self._gram = model, model.block, gram
         self.work = FIXED_COST
         self.regular = False
-        self._gram = gram
-        self._matrix = self._block.known_gram()
-        if self._matrix is not None:
-            return
-        size = len(self._block)
-        if size > LARGEST_FACTOR:
-            return
-        dense = self._block.rows.shape[0] == 0
-        new = model.features if gram is None else gram.missing(model.features)
-        cost = self._gram_cost(new.size, dense)
-        budget = FIXED_COST + 2.0 * self._block.n_stored * CHEAP_GRAM_STEPS + (0.0 if gram is None else gram.spent)
-        if not dense and cost > budget:
-            return
-        self.work += cost
-        if gram is None:
-            self._matrix = self._block.gram(self._curvature)
-        else:
-            self._matrix = gram.get(model.features, new)
-            gram.spent = 0.0
-        if self._matrix is not None and self._sums is not None:
-            subtract_outer(self._matrix, self._sums / np.sqrt(self._total))
+        # Which columns the cache lacks; None where no matrix is made.
+        self._new = self._affordable()
 
-    def _gram_cost(self, n_new: int, dense: bool) -> float:
-        stored = self._block.n_stored
-        if dense:
-            return DENSE_SPEED * n_new * stored
-        return ROW_SKEW * n_new / max(len(self._block), 1) * stored * stored / max(self._block.n_samples, 1)
+    def _affordable(self) -> np.ndarray | None:
+        block, gram, features = self._block, self._gram, self._model.features
+        if isinstance(block, GramBlock):
+            return NO_FEATURES
+        factor = DENSE_SPEED * len(block) ** 3 / 3.0
+        if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS:
+            return None
+        new = features if gram is None else gram.missing(features)
+        if block.rows.shape[0] == 0:
+            cost = DENSE_SPEED * new.size * block.n_stored
+        else:
+            cost = ROW_SKEW * new.size / len(block) * block.n_stored**2 / block.n_samples
+            spent = 0.0 if gram is None else gram.spent
+            if cost > FIXED_COST + 2.0 * block.n_stored * CHEAP_GRAM_STEPS + spent:
+                return None
+        self.work += cost + factor
+        if gram is not None:
+            gram.spent = 0.0
+        return new
+
+    def _matrix(self) -> np.ndarray:
+        """Return a new matrix, the penalty left out."""
+        model, block = self._model, self._block
+        if isinstance(block, GramBlock):
+            return block.gram()
+        matrix = block.gram(model.curvature) if self._gram is None else self._gram.get(model.features, self._new)
+        self._new = NO_FEATURES
+        if model.sums is not None:
+            subtract_outer(matrix, model.sums / np.sqrt(model.total))
+        return matrix
 
     def times(self, v):
-        if self._matrix is not None:
-            return self._matrix @ v
-        product = self._block.products(self._curvature * self._block.combine(v))
-        if self._sums is not None:
-            product -= self._sums * (self._sums @ v / self._total)
+        model = self._model
+        product = self._block.products(self._block.bend(self._block.combine(v), model.curvature))
+        if model.sums is not None:
+            product -= model.sums * (model.sums @ v / model.total)
         return product
 
     def square(self, v):
-        if self._matrix is not None:
-            return v @ (self._matrix @ v)
+        model = self._model
         prediction = self._block.combine(v)
-        square = prediction @ (self._curvature * prediction)
-        if self._sums is not None:
-            square -= (self._sums @ v) ** 2 / self._total
-        return square
+        if model.sums is not None:
+            prediction -= v @ model.sums / model.total
+        return prediction @ self._block.bend(prediction, model.curvature)
 
     def solve(self, bend, right, tol):
-        if self._matrix is None:
+        if self._new is None:
             return self._conjugate_gradient(bend, right, tol)
-        self.work += DENSE_SPEED * right.size**3 / 3.0
-        # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
-        diagonal = np.abs(self._matrix.diagonal() + bend)
-        scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         ridge = 0.0
         for _ in range(6):
-            trial = self._matrix * scale
-            trial *= scale[:, np.newaxis]
-            trial.flat[:: trial.shape[0] + 1] += bend * scale * scale + ridge
+            matrix = self._matrix()
+            # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
+            diagonal = np.abs(matrix.diagonal() + bend)
+            scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+            matrix *= scale
+            matrix *= scale[:, np.newaxis]
+            matrix.flat[:: matrix.shape[0] + 1] += bend * scale * scale + ridge
             # The transpose is in LAPACK's order: factored in place.
-            factor, info = linalg.lapack.dpotrf(trial.T, lower=1, overwrite_a=1, clean=0)
+            factor, info = linalg.lapack.dpotrf(matrix.T, lower=1, overwrite_a=1, clean=0)
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
             if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
                 self.regular = ridge == 0.0
@@ -308,7 +311,7 @@ class _Hessian:
         return None
 
     def _conjugate_gradient(self, bend, right, tol):
-        diagonal = bend + self._column_curvature
+        diagonal = bend + self._model.column_curvature
         inverse = 1.0 / np.where(diagonal > 0.0, diagonal, 1.0)
         solution = np.zeros_like(right)
         residual = right.copy()
