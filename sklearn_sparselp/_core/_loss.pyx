@@ -1,7 +1,7 @@
 # Losses on whole vectors: value, gradient, curvature, conjugate.
 # y: targets, f: predictions, s: weights that sum to one; every sum runs in double.
 
-from libc.math cimport INFINITY, NAN, fabs
+from libc.math cimport INFINITY, NAN, exp, fabs, log, log1p
 
 
 cdef class Loss:
@@ -39,6 +39,10 @@ cdef class Loss:
         with nogil:
             for i in range(y.shape[0]):
                 curvature[i] = self.curvature_bound * s[i]
+
+    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the b at which ``value`` of ``f + b`` is smallest, where that has a closed form."""
+        return NAN
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -176,4 +180,268 @@ cdef class Huber(Loss):
                         total = INFINITY
                         break
                     total += value * y[i] + 0.5 * value * value / s[i]
+        return total
+
+
+cdef class LogLoss(Loss):
+    """``loss(y, f) = log(1 + exp(f)) - y f`` for y in {0, 1}: binary cross-entropy of the log-odds f."""
+
+    def __init__(self):
+        self.quadratic = False
+        self.curvature_bound = 0.25
+
+    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the weighted sum of the losses, to full accuracy however small they are."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0, against
+        with nogil:
+            for i in range(y.shape[0]):
+                # What speaks against the label: loss = log(1 + exp(against)).
+                against = -f[i] if y[i] > 0.5 else f[i]
+                if s[i] > 0.0:
+                    total += s[i] * ((against if against > 0.0 else 0.0) + log1p(exp(-fabs(against))))
+        return total
+
+    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
+                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
+        """Fill ``s_i (sigma(f_i) - y_i)`` and ``s_i sigma(f_i) sigma(-f_i)``, without cancellation."""
+        cdef Py_ssize_t i
+        cdef double small, likely, unlikely, against
+        with nogil:
+            for i in range(y.shape[0]):
+                small = exp(-fabs(f[i]))
+                likely = 1.0 / (1.0 + small)
+                unlikely = small * likely
+                against = likely if (f[i] > 0.0) != (y[i] > 0.5) else unlikely
+                gradient[i] = -s[i] * against if y[i] > 0.5 else s[i] * against
+                curvature[i] = s[i] * likely * unlikely
+
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sum_i s_i (a_i log a_i + (1 - a_i) log(1 - a_i))``, ``a_i = |scale dual_i| / s_i`` in [0, 1].
+
+        Infinite where a_i is above 1 or dual_i does not have the sign of ``1 - 2 y_i``.
+        """
+        cdef Py_ssize_t i
+        cdef double total = 0.0, a
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    a = scale * dual[i] / s[i]
+                    a = -a if y[i] > 0.5 else a
+                    if a < 0.0 or a > 1.0 + 1e-14:
+                        total = INFINITY
+                        break
+                    if 0.0 < a < 1.0:
+                        total += s[i] * (a * log(a) + (1.0 - a) * log1p(-a))
+        return total
+
+
+cdef class SquaredHinge(Loss):
+    """``loss(y, f) = max(0, 1 - t f)^2`` with t = 2 y - 1, for y in {0, 1}."""
+
+    def __init__(self):
+        self.quadratic = False
+        self.curvature_bound = 2.0
+
+    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the weighted sum of the losses."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0, short
+        with nogil:
+            for i in range(y.shape[0]):
+                short = 1.0 - f[i] if y[i] > 0.5 else 1.0 + f[i]
+                if short > 0.0 and s[i] > 0.0:
+                    total += s[i] * short * short
+        return total
+
+    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
+                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
+        """Fill ``-2 t_i s_i max(0, 1 - t_i f_i)``, and ``2 s_i`` where that is not 0."""
+        cdef Py_ssize_t i
+        cdef double short
+        with nogil:
+            for i in range(y.shape[0]):
+                short = 1.0 - f[i] if y[i] > 0.5 else 1.0 + f[i]
+                if short > 0.0:
+                    gradient[i] = -2.0 * s[i] * short if y[i] > 0.5 else 2.0 * s[i] * short
+                    curvature[i] = 2.0 * s[i]
+                else:
+                    gradient[i] = 0.0
+                    curvature[i] = 0.0
+
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sum_i s_i (c_i^2 / 4 - c_i)`` with ``c_i = |scale dual_i| / s_i``.
+
+        Infinite where dual_i does not have the sign of ``1 - 2 y_i``.
+        """
+        cdef double linear = 0.0, square = 0.0
+        if not _hinge_terms(y, dual, s, &linear, &square):
+            return INFINITY
+        return scale * (0.25 * scale * square - linear)
+
+    def best_scale(self, const double[::1] y not None, const double[::1] dual not None,
+                   const double[::1] s not None, double limit):
+        """Return the minimiser of `conjugate` over [0, limit]."""
+        cdef double linear = 0.0, square = 0.0
+        if not _hinge_terms(y, dual, s, &linear, &square) or square == 0.0:
+            return min(limit, 1.0)
+        return min(2.0 * linear / square, limit)
+
+
+cdef bint _hinge_terms(const double[::1] y, const double[::1] dual, const double[::1] s,
+                       double* linear, double* square) noexcept nogil:
+    # Sums of s c and s c^2; whether every dual value has the sign that it may have.
+    cdef Py_ssize_t i
+    cdef double size
+    for i in range(y.shape[0]):
+        if s[i] > 0.0:
+            size = -dual[i] if y[i] > 0.5 else dual[i]
+            if size < 0.0:
+                return False
+            linear[0] += size
+            square[0] += size * size / s[i]
+    return True
+
+
+cdef class Poisson(Loss):
+    """``loss(y, f) = exp(f) - y f + y log(y) - y`` for y >= 0: half the deviance at the mean exp(f)."""
+
+    def __init__(self):
+        self.quadratic = False
+        self.curvature_bound = INFINITY
+
+    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the weighted sum of the losses; infinite where exp(f_i) is."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    total += s[i] * (exp(f[i]) + (y[i] * (log(y[i]) - f[i] - 1.0) if y[i] > 0.0 else 0.0))
+        return total
+
+    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
+                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
+        """Fill ``s_i (exp(f_i) - y_i)`` and ``s_i exp(f_i)``."""
+        cdef Py_ssize_t i
+        cdef double mean
+        with nogil:
+            for i in range(y.shape[0]):
+                mean = exp(f[i])
+                gradient[i] = s[i] * (mean - y[i]) if s[i] > 0.0 else 0.0
+                curvature[i] = s[i] * mean if s[i] > 0.0 else 0.0
+
+    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return ``log(sum_i s_i y_i) - log(sum_i s_i exp(f_i))``, minus infinity where every y_i is 0."""
+        cdef Py_ssize_t i
+        cdef double targets = 0.0, means = 0.0, highest = -INFINITY
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0 and f[i] > highest:
+                    highest = f[i]
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    targets += s[i] * y[i]
+                    means += s[i] * exp(f[i] - highest)
+        return log(targets) - log(means) - highest if targets > 0.0 else -INFINITY
+
+    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
+                  const double[::1] s not None, double[::1] curvature not None):
+        """Fill ``s_i max(exp(f_i), y_i)``; no quadratic is nowhere below, this one is good for short steps."""
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(y.shape[0]):
+                curvature[i] = s[i] * max(exp(f[i]), y[i]) if s[i] > 0.0 else 0.0
+
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sum_i s_i (m_i log m_i - m_i - y_i log y_i + y_i)``, ``m_i = y_i + scale dual_i / s_i``.
+
+        Infinite where an m_i is negative.
+        """
+        cdef Py_ssize_t i
+        cdef double total = 0.0, mean
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    mean = y[i] + scale * dual[i] / s[i]
+                    if mean < -1e-14 * y[i]:
+                        total = INFINITY
+                        break
+                    if mean > 0.0:
+                        total += s[i] * mean * (log(mean) - 1.0)
+                    if y[i] > 0.0:
+                        total -= s[i] * y[i] * (log(y[i]) - 1.0)
+        return total
+
+
+cdef class Gamma(Loss):
+    """``loss(y, f) = y exp(-f) + f - log(y) - 1`` for y > 0: half the deviance at the mean exp(f)."""
+
+    def __init__(self):
+        self.quadratic = False
+        self.curvature_bound = INFINITY
+
+    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the weighted sum of the losses; infinite where y_i exp(-f_i) is."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0, log_ratio
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    log_ratio = log(y[i]) - f[i]
+                    total += s[i] * (exp(log_ratio) - log_ratio - 1.0)
+        return total
+
+    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
+                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
+        """Fill ``s_i (1 - y_i exp(-f_i))`` and ``s_i y_i exp(-f_i)``."""
+        cdef Py_ssize_t i
+        cdef double ratio
+        with nogil:
+            for i in range(y.shape[0]):
+                ratio = exp(log(y[i]) - f[i])
+                gradient[i] = s[i] * (1.0 - ratio) if s[i] > 0.0 else 0.0
+                curvature[i] = s[i] * ratio if s[i] > 0.0 else 0.0
+
+    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return ``log(sum_i s_i y_i exp(-f_i) / sum_i s_i)``."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0, weight = 0.0, highest = -INFINITY
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0 and log(y[i]) - f[i] > highest:
+                    highest = log(y[i]) - f[i]
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    weight += s[i]
+                    total += s[i] * exp(log(y[i]) - f[i] - highest)
+        return highest + log(total / weight)
+
+    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
+                  const double[::1] s not None, double[::1] curvature not None):
+        """Fill ``s_i max(y_i exp(-f_i), 1)``; no quadratic is nowhere below, this one is good for short steps."""
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(y.shape[0]):
+                curvature[i] = s[i] * max(exp(log(y[i]) - f[i]), 1.0) if s[i] > 0.0 else 0.0
+
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sum_i s_i (v_i log(y_i) + (1 - v_i) log(1 - v_i) + v_i)``, ``v_i = scale dual_i / s_i <= 1``.
+
+        Infinite where a v_i is above 1.
+        """
+        cdef Py_ssize_t i
+        cdef double total = 0.0, v
+        with nogil:
+            for i in range(y.shape[0]):
+                if s[i] > 0.0:
+                    v = scale * dual[i] / s[i]
+                    if v > 1.0 + 1e-14:
+                        total = INFINITY
+                        break
+                    total += s[i] * (v * (log(y[i]) + 1.0) + ((1.0 - v) * log1p(-v) if v < 1.0 else 0.0))
         return total

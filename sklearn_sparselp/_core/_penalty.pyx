@@ -405,6 +405,18 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
     return largest
 
 
+def updates(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] w not None,
+            const double[::1] gradient not None, const double[::1] lipschitz not None):
+    """Return ``T_j(w_k - gradient_k / lipschitz_k)`` for ``j = features[k]``."""
+    cdef Py_ssize_t k
+    result = np.empty(w.shape[0])
+    cdef double[::1] out = result
+    with nogil:
+        for k in range(w.shape[0]):
+            out[k] = penalty.update(w[k] - gradient[k] / lipschitz[k], lipschitz[k], features[k])
+    return result
+
+
 def dual_bound(Penalty penalty not None, const double[::1] v not None):
     """Return ``max_j |v_j| / strength_j``, the factor by which a dual point leaves the box of an L1 norm.
 

@@ -36,6 +36,8 @@ EPOCHS_BETWEEN_NEWTON = 60
 MODELS_PER_ROUND = 20
 EPOCHS_PER_MODEL = 50
 MODEL_FACTOR = 0.05
+# A loss of unbounded curvature: how often a model that misleads is made four times as steep.
+STEEPENINGS = 40
 # A column that a Newton model bends less than so, against the bound L_j, has no step in it: the samples that hold
 # the column lie where the loss is linear, or all but one do.
 FLAT = 1e-14
@@ -209,10 +211,25 @@ class _State:
         problem = self.problem
         curvature = np.empty_like(self.curvature)
         problem.loss.majoriser(problem.y, self.prediction, problem.weights, curvature)
-        w, epochs, first = self._descend_model(features, curvature, False, tol, max_epochs)
-        self.w[features] = w
-        self.refresh()
-        return epochs, first
+        if np.isfinite(problem.loss.curvature_bound):
+            w, epochs, first = self._descend_model(features, curvature, False, tol, max_epochs)
+            self.w[features] = w
+            self.refresh()
+            return epochs, first
+        before, start, intercept = problem.objective(self.w, self.prediction), self.w[features], self.intercept
+        used = 0
+        for _ in range(STEEPENINGS):
+            w, epochs, first = self._descend_model(features, curvature, False, tol, max(max_epochs - used, 1))
+            used += epochs
+            self.w[features] = w
+            self.refresh()
+            if problem.objective(self.w, self.prediction) <= before:
+                return used, first
+            self.w[features] = start
+            self.intercept = intercept
+            self.refresh()
+            curvature *= 4.0
+        return used, 0.0
 
     def _newton_model_step(self, features: np.ndarray, tol: float, max_epochs: int) -> tuple[int, float]:
         """Prox-Newton with a line search on F_tau; a model that misleads gives way to majorisers for a while."""
@@ -264,7 +281,7 @@ class _State:
         raw = self.raw_gradient.copy()
         if exact:
             lipschitz = problem.lipschitz[features]
-            sums = problem.sums[features] * problem.loss.curvature_bound if problem.fit_intercept else None
+            sums = problem.sums[features] * problem.curvature if problem.fit_intercept else None
             left_out = False
         else:
             sums, squares = block.moments(curvature, problem.fit_intercept)

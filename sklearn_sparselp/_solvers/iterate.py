@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
-from .certificate import Certificate
+from .._core._penalty import updates
+from .certificate import Certificate, move_alone
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED, polished
 
@@ -134,7 +135,8 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
     A gradient step moves all coordinates at once by a length that is safe for all of
     them together, and may stay where one of them alone would move. The sweep walks on a
     quadratic that touches the smooth part and is nowhere below it, with the curvature
-    bounds L_j of the problem, so the rule of each coordinate is T_j as it stands.
+    bounds L_j of the problem, so the rule of each coordinate is T_j as it stands. Where
+    the loss has no curvature bound each coordinate moves only if that lowers the objective.
 
     Parameters
     ----------
@@ -156,8 +158,10 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
         values = certificate.violations[features]
         features = np.sort(features[np.argpartition(values, features.size - most)[-most:]])
     features = features.astype(np.int64, copy=False)
+    if np.isinf(problem.loss.curvature_bound):
+        return _improve_each(problem, point, features)
     block = problem.design.few_columns(features)
-    bound = problem.loss.curvature_bound
+    bound = problem.curvature
     curvature = bound * problem.weights
     w = point.w[features]
     model = QuadraticModel(
@@ -177,6 +181,28 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
     new = point.w.copy()
     new[features] = w
     return Iterate.at(problem, new, point.intercept)
+
+
+def _improve_each(problem: Problem, point: Iterate, features: np.ndarray) -> Iterate | None:
+    """Update coefficients by T_j one after the other, each where that lowers the objective; None where none does.
+
+    For a loss without a curvature bound: no quadratic is nowhere below it.
+    """
+    penalty = problem.penalty
+    block = problem.design.few_columns(features)
+    w, prediction, raw_gradient, objective = point.w.copy(), point.prediction, point.raw_gradient, point.objective
+    moved = False
+    for k, j in enumerate(features):
+        column, feature, old = block.take(np.array([k])), features[k : k + 1], w[j : j + 1].copy()
+        gradient = column.products(raw_gradient) + penalty.l2_reg * old
+        new = updates(penalty, feature, old, gradient, problem.lipschitz[feature])
+        if new[0] == old[0]:
+            continue
+        trial, after, _ = move_alone(problem, column, feature, old, new, w, prediction)
+        if after < objective:
+            w[j], prediction, objective, moved = new[0], trial, after, True
+            raw_gradient, _ = problem.derivatives(prediction)
+    return Iterate.at(problem, w, point.intercept) if moved else None
 
 
 class Polisher:

@@ -64,6 +64,8 @@ class Problem:
         The curvature bounds L_j; 0 for a column that is constant, empty or dropped.
     sums : ndarray of shape (n_features,)
         Weighted means of the columns.
+    curvature : float
+        The c of the bounds L_j: the loss bends no more, or so much at the null model where it has no bound.
     penalty : Penalty
         Bound to ``lipschitz``.
     entry : ndarray of shape (n_features,)
@@ -94,7 +96,15 @@ class Problem:
         # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
         usable = (squares > noise) & ~penalty.dropped()
-        bound = self.loss.curvature_bound
+        n = design.n_samples
+        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
+        null_prediction = np.full(n, self.null_intercept)
+        self.null_objective = loss.value(y, null_prediction, self.weights)
+        self.null_raw_gradient, null_curvature = self.derivatives(null_prediction)
+        bound = loss.curvature_bound
+        if np.isinf(bound):
+            bound = float(null_curvature.sum())
+        self.curvature = bound
         self.lipschitz = squares if bound == 1.0 and penalty.l2_reg == 0.0 else bound * squares + penalty.l2_reg
         if self.lipschitz[~usable].any():
             self.lipschitz = np.where(usable, self.lipschitz, 0.0)
@@ -105,11 +115,6 @@ class Problem:
         self.convex = penalty.convex
         # A ridge penalises every feature.
         self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
-        n = design.n_samples
-        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
-        null_prediction = np.full(n, self.null_intercept)
-        self.null_objective = loss.value(y, null_prediction, self.weights)
-        self.null_raw_gradient, _ = self.derivatives(null_prediction)
         self._gradient_scale: float | None = None
 
     def derivatives(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +129,9 @@ class Problem:
             return 0.0
         if self.loss.quadratic:
             return float(self.weights @ (self.y - offset))
+        shift = self.loss.best_shift(self.y, offset, self.weights)
+        if not np.isnan(shift):
+            return float(shift)
         return _safeguarded_newton(
             lambda b: [d.sum() for d in self.derivatives(offset + b)], start, self.loss.curvature_bound
         )
