@@ -6,11 +6,12 @@ minimum is found by bisection, a grid, an enumeration or a general-purpose optim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 
 def power(t, p):
@@ -47,9 +48,97 @@ def prox(z, scale, p):
         if start >= size or (p < 1.0 and slope(start) > 0.0):
             return 0.0
         t = bisect(slope, start, size)
-    if p < 1.0 and 0.5 * (t - size) ** 2 + scale * float(power(t, p)) >= 0.5 * size**2:
+    # Divided by size^2, which may overflow.
+    lost = 0.5 * (t / size - 1.0) ** 2 + scale / size * (float(power(t, p)) / size)
+    if p < 1.0 and lost >= 0.5:
         return 0.0
     return float(np.copysign(t, z)) if t else 0.0
+
+
+@dataclass(frozen=True)
+class ReferenceLoss:
+    """A loss of a prediction f, elementwise: its formulas and its curvature bound.
+
+    ``value(y, f, e)``, ``slope(y, f, e)`` and ``bend(y, f, e)`` are the loss and its first two
+    derivatives; ``conjugate(y, v, e)`` is ``sup_f v f - loss(y, f)``; e is Huber's epsilon.
+    """
+
+    value: Callable
+    slope: Callable
+    bend: Callable
+    conjugate: Callable
+    bound: float = np.inf
+
+
+def sigmoid(f):
+    return special.expit(f)
+
+
+def where_inside(inside, value):
+    """The value, infinite where the dual point leaves the domain of a conjugate."""
+    return np.where(inside, value, np.inf)
+
+
+def against(y, v):
+    """The size of a dual value that pulls towards the label, negative where it pushes away."""
+    return np.where(y > 0.5, -v, v)
+
+
+REFERENCE_LOSSES = {
+    "squared_error": ReferenceLoss(
+        lambda y, f, e: 0.5 * (y - f) ** 2,
+        lambda y, f, e: f - y,
+        lambda y, f, e: np.ones_like(f),
+        lambda y, v, e: v * y + 0.5 * v**2,
+        bound=1.0,
+    ),
+    "huber": ReferenceLoss(
+        lambda y, f, e: np.where(
+            np.abs(f - y) <= e, 0.5 * (f - y) ** 2, e * np.abs(f - y) - 0.5 * e**2
+        ),
+        lambda y, f, e: np.clip(f - y, -e, e),
+        lambda y, f, e: np.where(np.abs(f - y) <= e, 1.0, 0.0),
+        lambda y, v, e: where_inside(np.abs(v) <= e * (1.0 + 1e-12), v * y + 0.5 * v**2),
+        bound=1.0,
+    ),
+    "log_loss": ReferenceLoss(
+        lambda y, f, e: np.logaddexp(0.0, f) - y * f,
+        lambda y, f, e: sigmoid(f) - y,
+        lambda y, f, e: sigmoid(f) * sigmoid(-f),
+        lambda y, v, e: where_inside(
+            (against(y, v) >= 0.0) & (against(y, v) <= 1.0),
+            -special.entr(np.clip(against(y, v), 0.0, 1.0))
+            - special.entr(1.0 - np.clip(against(y, v), 0.0, 1.0)),
+        ),
+        bound=0.25,
+    ),
+    "squared_hinge": ReferenceLoss(
+        lambda y, f, e: np.maximum(0.0, 1.0 - (2.0 * y - 1.0) * f) ** 2,
+        lambda y, f, e: -2.0 * (2.0 * y - 1.0) * np.maximum(0.0, 1.0 - (2.0 * y - 1.0) * f),
+        lambda y, f, e: np.where((2.0 * y - 1.0) * f < 1.0, 2.0, 0.0),
+        lambda y, v, e: where_inside(
+            against(y, v) >= 0.0, against(y, v) ** 2 / 4.0 - against(y, v)
+        ),
+        bound=2.0,
+    ),
+    "poisson": ReferenceLoss(
+        lambda y, f, e: np.exp(f) - y * f + special.xlogy(y, y) - y,
+        lambda y, f, e: np.exp(f) - y,
+        lambda y, f, e: np.exp(f),
+        lambda y, v, e: where_inside(
+            v + y >= 0.0,
+            special.xlogy(v + y, np.maximum(v + y, 0.0)) - (v + y) - special.xlogy(y, y) + y,
+        ),
+    ),
+    "gamma": ReferenceLoss(
+        lambda y, f, e: y * np.exp(-f) + f - np.log(y) - 1.0,
+        lambda y, f, e: 1.0 - y * np.exp(-f),
+        lambda y, f, e: y * np.exp(-f),
+        lambda y, v, e: where_inside(
+            v <= 1.0, v * np.log(y) + special.xlogy(1.0 - v, np.maximum(1.0 - v, 0.0)) + v
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -80,19 +169,16 @@ class Reference:
 
     # ----- the loss
 
+    @property
+    def formulas(self):
+        return REFERENCE_LOSSES[self.loss]
+
     def loss_of(self, prediction):
-        r = prediction - self.y
-        if self.loss == "squared_error":
-            return self.s @ (0.5 * r**2)
-        linear = self.epsilon * np.abs(r) - 0.5 * self.epsilon**2
-        return self.s @ np.where(np.abs(r) <= self.epsilon, 0.5 * r**2, linear)
+        return self.s @ self.formulas.value(self.y, prediction, self.epsilon)
 
     def slopes_of(self, prediction):
         """The derivative of the loss in each prediction."""
-        r = prediction - self.y
-        return self.s * (
-            r if self.loss == "squared_error" else np.clip(r, -self.epsilon, self.epsilon)
-        )
+        return self.s * self.formulas.slope(self.y, prediction, self.epsilon)
 
     def best_intercept(self, w):
         if not self.fit_intercept:
@@ -100,11 +186,10 @@ class Reference:
         fixed = self.X @ w
         if self.loss == "squared_error":
             return float(self.s @ (self.y - fixed))
-        return bisect(
-            lambda b: self.slopes_of(fixed + b).sum(),
-            (self.y - fixed).min(),
-            (self.y - fixed).max(),
-        )
+        reach = np.abs(fixed).max() + np.abs(self.y).max() + 40.0
+        if self.loss in ("poisson", "gamma"):
+            reach = np.abs(fixed).max() + 40.0
+        return bisect(lambda b: self.slopes_of(fixed + b).sum(), -reach, reach)
 
     def gradient(self, w):
         """Of the smooth part, ridge included, the intercept at its optimum."""
@@ -128,9 +213,13 @@ class Reference:
 
     @property
     def lipschitz(self):
-        """The curvature bounds; both losses have a second derivative of at most 1."""
+        """The curvature bounds, where the loss has none those at the null model."""
         mean = self.s @ self.X if self.fit_intercept else np.zeros(self.X.shape[1])
-        return self.s @ (self.X - mean) ** 2 + self.l2_reg
+        bound = self.formulas.bound
+        if np.isinf(bound):
+            null = np.full(self.y.shape, self.best_intercept(np.zeros(self.X.shape[1])))
+            bound = self.s @ self.formulas.bend(self.y, null, self.epsilon)
+        return bound * (self.s @ (self.X - mean) ** 2) + self.l2_reg
 
     @property
     def kappa(self):
@@ -165,11 +254,31 @@ class Reference:
         if scale == 0.0:
             return 0.0
         lipschitz = self.lipschitz
-        moves = [
-            lipschitz[j] * abs(w[j] - self.update(w[j] - gradient[j] / lipschitz[j], j))
-            for j in usable
-        ]
+        updated = {j: self.update(w[j] - gradient[j] / lipschitz[j], j) for j in usable}
+        moves = [lipschitz[j] * abs(w[j] - updated[j]) for j in usable]
+        convex = self.p >= 1.0 and self.sparsity_threshold == 0.0
+        if np.isinf(self.formulas.bound) and not convex:
+            moves = [self.true_violation(w, j, updated[j], gradient[j]) for j in usable]
         return max(moves) / scale
+
+    def true_violation(self, w, j, new, gradient):
+        """That of a loss without a curvature bound.
+
+        A jump to or from 0 counts if it lowers F_tau, another move up to the derivative.
+        """
+        violation = self.lipschitz[j] * abs(new - w[j])
+        slope = 0.0
+        if w[j] != 0.0:
+            slope = self.alpha * self.u[j] * self.p * abs(w[j]) ** (self.p - 1.0)
+            slope = gradient + np.copysign(slope, w[j])
+            if abs(w[j]) <= self.sparsity_threshold and slope * w[j] > 0.0:
+                slope = 0.0
+        if w[j] != 0.0 and new != 0.0:
+            return min(violation, abs(slope))
+        moved = w.copy()
+        moved[j] = new
+        lower = self.masked_objective(moved) < self.masked_objective(w) * (1.0 - 1e-15)
+        return violation if lower else abs(slope)
 
     def lowest_by_one_coordinate(self, w, grid):
         """The lowest F_tau among w and the vectors with one other coordinate, tried on a grid."""
@@ -185,10 +294,8 @@ class Reference:
     def conjugate_of_loss(self, dual):
         """``sup_f <dual, f> - sum_i s_i loss(y_i, f_i)``."""
         on = self.s > 0.0
-        theta, s, y = dual[on], self.s[on], self.y[on]
-        if self.loss == "huber" and (np.abs(theta) > s * self.epsilon * (1.0 + 1e-12)).any():
-            return np.inf
-        return float(theta @ y + (theta**2 / (2.0 * s)).sum())
+        each = self.formulas.conjugate(self.y[on], dual[on] / self.s[on], self.epsilon)
+        return float(self.s[on] @ each)
 
     def conjugate_of_penalty(self, v, j):
         """``sup_t v t - alpha u_j |t|^p - l2_reg t^2 / 2`` for p >= 1."""

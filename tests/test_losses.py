@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mpmath import mp, mpf
-
 from sklearn_sparselp._core._loss import (
     Gamma,
     Huber,
@@ -125,7 +124,7 @@ def test_value_gradient_and_curvature_are_exact_over_the_range_of_floats(name):
                 ],
             }[name]
             for what, one, true, noise in zip(
-                ["value", "gradient", "curvature"], found, exact, size
+                ["value", "gradient", "curvature"], found, exact, size, strict=True
             ):
                 assert not np.isnan(one), (what, y, f)
                 assert close(one, true, noise), (what, y, f, one, mp.nstr(true, 20))

@@ -106,12 +106,12 @@ class Certifier:
         """Leave out violations that only a steeper curvature than L_j would not show; return the largest that stays.
 
         Where the loss has no curvature bound a point that no coordinate can improve need
-        not be a fixed point of T_j. An update that does not lower the objective is no
-        violation; what counts then is the derivative in a coefficient that is not 0.
+        not be a fixed point of T_j. A jump to or from 0 counts where it lowers the
+        objective, another move no more than the derivative.
         """
         problem, penalty = self.problem, self.problem.penalty
         features = np.flatnonzero(out > 0.0)
-        # The largest first: once one of them lowers the objective the smaller ones do not matter.
+        # The largest first: once a jump lowers the objective the smaller ones do not matter.
         features = features[np.argsort(-out[features], kind="stable")]
         old, pull = w[features], gradient[features]
         new = updates(penalty, features, old, pull, problem.lipschitz[features])
@@ -119,14 +119,18 @@ class Certifier:
         smooth_terms(penalty, features, old, slopes, bends)
         # Both hold the ridge.
         slopes += pull - penalty.l2_reg * old
-        block = problem.design.few_columns(features)
-        for k, j in enumerate(features):
+        slopes[(np.abs(old) <= penalty.sparsity_threshold) & (old * slopes > 0.0)] = 0.0
+        slopes[old == 0.0] = 0.0
+        jumps = (old == 0.0) | (new == 0.0)
+        out[features[~jumps]] = np.minimum(out[features], np.abs(slopes))[~jumps]
+        block = problem.design.few_columns(features[jumps])
+        for column, k in enumerate(np.flatnonzero(jumps)):
             one = slice(k, k + 1)
-            trial = move_alone(problem, block.take(np.array([k])), features[one], old[one], new[one], w, prediction)
-            if trial[1] < objective - ROUNDING * abs(objective):
+            alone = block.take(np.array([column]))
+            _, after, _ = move_alone(problem, alone, features[one], old[one], new[one], w, prediction)
+            if after < objective - ROUNDING * abs(objective):
                 break
-            held = abs(old[k]) <= penalty.sparsity_threshold and old[k] * slopes[k] > 0.0
-            out[j] = 0.0 if old[k] == 0.0 or held else abs(slopes[k])
+            out[features[k]] = abs(slopes[k])
         return max(float(out.max()), 0.0)
 
     def _dual_value(self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray) -> float:

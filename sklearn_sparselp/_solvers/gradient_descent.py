@@ -225,5 +225,6 @@ class _Line:
         total = float(curvature.sum())
         if problem.fit_intercept and total > 0.0:
             moved = moved - (curvature @ moved) / total
-        bending += float(curvature @ (moved * moved))
+        with np.errstate(over="ignore"):
+            bending += float(curvature @ (moved * moved))
         return -self._along / bending if 0.0 < bending < math.inf else 1.0

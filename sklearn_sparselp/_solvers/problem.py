@@ -185,14 +185,14 @@ def _safeguarded_newton(derivatives, start: float, bound: float, max_iter: int =
         if slope == 0.0 or abs(slope) <= 1e-16 * scale:
             break
         low, high = (b, high) if slope < 0.0 else (low, b)
-        step = -slope / curvature if curvature > 0.0 else np.inf
-        new = b + step
-        if not low < new < high or not np.isfinite(new):
-            if np.isfinite(low) and np.isfinite(high):
+        new = b - slope / curvature if 1e300 * curvature > abs(slope) else np.inf
+        if np.isfinite(low) and np.isfinite(high):
+            if not low < new < high:
                 new = 0.5 * (low + high)
-            else:
-                reach = max(4.0 * reach, abs(slope) / bound)
-                new = b + np.copysign(reach, -slope)
+        else:
+            # Not bracketed yet: where the slope has levelled out Newton's step has no bound of its own.
+            reach = max(4.0 * reach, abs(slope) / bound)
+            new = b + np.copysign(min(abs(new - b), reach), -slope)
         if abs(new - b) <= 4.0 * np.finfo(np.float64).eps * abs(new):
             return float(new)
         b = new

@@ -15,6 +15,8 @@ from .problem import Problem
 # What a step that was short enough leaves of its inverse length: the curvature on the support that is left in the
 # end is often a tenth of the first one, and a step that turns out too long costs one product with X.
 SHRINK = 0.9
+# A loss of unbounded curvature may bend so many times more than at the null model.
+STEEPEST = 1e15
 # Over the curvature that was met on the way, so that rounding does not repeat a step.
 MARGIN = 1.05
 EPS = float(np.finfo(np.float64).eps)
@@ -132,6 +134,8 @@ class _Stepper:
         self._inverse_step = 1.0
         # The curvature of all columns together, each scaled to 1, is at most their number.
         self._longest = float(max(1, np.count_nonzero(problem.usable)))
+        if np.isinf(problem.loss.curvature_bound):
+            self._longest *= STEEPEST
         self._scale = math.sqrt(problem.weights @ problem.y**2)
         self.largest, self.uphill = math.inf, False
 
