@@ -26,6 +26,7 @@ __all__ = [
     "TargetDomain",
     "canonical",
     "check_fit_data",
+    "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",
     "check_sample_weight",
@@ -217,6 +218,23 @@ def check_target(y: np.ndarray, loss: str, domain: TargetDomain) -> None:
     """
     if (smallest := y.min()) not in domain:
         raise ValueError(f"loss={loss!r} needs {domain}, but the smallest y is {smallest:g}.")
+
+
+def check_not_all_zero(y: np.ndarray, weights: np.ndarray | None, loss: str) -> None:
+    """Raise a ValueError where no mean of a log-linear model with an intercept is above 0.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,), dtype float64
+    weights : ndarray of shape (n_samples,), or None
+    loss : str
+        Name of the loss, for the message.
+    """
+    if not (y if weights is None else y * weights).any():
+        raise ValueError(
+            f"loss={loss!r} with fit_intercept=True needs some y > 0 of positive weight, but "
+            "all are 0: the intercept would be minus infinity."
+        )
 
 
 def check_solver(solver: str, p: float, solvers: Mapping[str, Any]) -> None:

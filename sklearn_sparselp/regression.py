@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ._core._loss import Huber, Loss, SquaredError
+from ._core._loss import Gamma, Huber, Loss, Poisson, SquaredError
 from ._core._penalty import LpPenalty
 from ._linear import linear_predictor
 from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
@@ -23,6 +23,7 @@ from ._validation import (
     StrOptions,
     TargetDomain,
     check_fit_data,
+    check_not_all_zero,
     check_penalty_factor,
     check_predict_data,
     check_sample_weight,
@@ -33,6 +34,7 @@ from ._validation import (
 )
 
 ANY_TARGET = TargetDomain()
+AT_LEAST_ZERO = TargetDomain(0.0)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class RegressionLoss:
 REGRESSION_LOSSES: dict[str, RegressionLoss] = {
     "squared_error": RegressionLoss(lambda estimator: SquaredError(), multi_output=True),
     "huber": RegressionLoss(lambda estimator: Huber(float(estimator.epsilon))),
+    "poisson": RegressionLoss(lambda estimator: Poisson(), AT_LEAST_ZERO, np.exp),
+    "gamma": RegressionLoss(lambda estimator: Gamma(), TargetDomain(0.0, closed=False), np.exp),
 }
 
 
@@ -83,7 +87,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         w_j = v \text{ if } |v| > \tau \text{ else } 0
 
     with :math:`\tau` = ``sparsity_threshold``, g the gradient of the smooth part and
-    :math:`L_j` its curvature bound. The intercept is neither penalised nor masked.
+    :math:`L_j` its curvature bound (for "poisson" and "gamma", which have none, the
+    curvature at w = 0). The intercept is neither penalised nor masked.
 
     Parameters
     ----------
@@ -97,9 +102,11 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         The mask, in units of the coefficients, >= 0: a coefficient that its update leaves
         at most so large in modulus becomes exactly 0. A larger threshold gives a sparser
         model.
-    loss : {"squared_error", "huber"}, default="squared_error"
+    loss : {"squared_error", "huber", "poisson", "gamma"}, default="squared_error"
         Loss of a residual r = y - (x w + b): ``r**2 / 2``, or Huber's, which is that for
-        ``|r| <= epsilon`` and ``epsilon |r| - epsilon**2 / 2`` beyond.
+        ``|r| <= epsilon`` and ``epsilon |r| - epsilon**2 / 2`` beyond. Or half the deviance of
+        a Poisson (y >= 0) or gamma (y > 0) distribution with the mean exp(x w + b), which is
+        what `predict` returns.
     epsilon : float, default=1.35
         Where Huber's loss turns linear, > 0, in units of y: no scale is estimated. Other
         losses ignore it.
@@ -150,6 +157,9 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         How far the solution is from a fixed point of all updates, in gradient units and
         relative to the gradient at w = 0:
         :math:`\max_j L_j |w_j - T_j(w_j - g_j/L_j)| / \max_j |g_j(0)|`, T_j the update above.
+        Where L_j is no bound ("poisson", "gamma") and the problem not convex, a jump to or
+        from 0 counts only if it lowers the objective, and another update no more than the
+        derivative.
     n_iter_ : int or ndarray of shape (n_outputs,)
         Iterations that were run, at least 1.
     n_features_in_ : int
@@ -166,6 +176,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     See Also
     --------
     sklearn.linear_model.Lasso : The same problem for p = 1.
+    sklearn.linear_model.PoissonRegressor : The Poisson deviance with p = 2.
+    sklearn.linear_model.GammaRegressor : The gamma deviance with p = 2.
     SparseLpRegularizer : The update as an operator on a parameter array.
 
     Notes
@@ -176,6 +188,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     * ``ElasticNet(alpha=a, l1_ratio=r)`` is p = 1 with ``alpha=a*r, l2_reg=a*(1 - r)``.
     * ``Ridge(alpha=a)`` is p = 2 with ``alpha=a/(2*n)``, or p = 1 with
       ``alpha=0, l2_reg=a/n``.
+    * ``PoissonRegressor(alpha=a)`` and ``GammaRegressor(alpha=a)`` are p = 2 with
+      ``alpha=a/2`` and the loss of that name.
     * ``HuberRegressor`` estimates a scale sigma and penalises by its own convention:
       ``epsilon`` here is its ``epsilon * scale_``.
     * glmnet rescales its ``penalty.factor`` to a mean of 1 and standardises X by default;
@@ -303,6 +317,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         X, y = check_fit_data(self, X, y, multi_output=loss.multi_output)
         check_target(y, self.loss, loss.domain)
         weights = check_sample_weight(sample_weight, X)
+        if self.fit_intercept and loss.domain == AT_LEAST_ZERO:
+            check_not_all_zero(y, weights, self.loss)
         n_features = X.shape[1]
         factors = check_penalty_factor(self.penalty_factor, n_features)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
@@ -368,7 +384,8 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            ``X @ coef_.T + intercept_``; float32 where both X and ``coef_`` are.
+            ``X @ coef_.T + intercept_``, for "poisson" and "gamma" its exponential; float32
+            where both X and ``coef_`` are.
         """
         check_is_fitted(self)
         prediction = linear_predictor(check_predict_data(self, X), self.coef_, self.intercept_)

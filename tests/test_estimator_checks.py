@@ -25,6 +25,12 @@ def regressors():
         for p in (orders[0], orders[-1]):
             yield SparseLpRegressor(p=p, loss="huber", sparsity_threshold=0.05, **common)
         yield SparseLpRegressor(p=orders[1], loss="huber", **common)
+        for loss in ("poisson", "gamma"):
+            for p, threshold in ((orders[0], 0.0), (orders[1], 0.05), (orders[-1], 0.0)):
+                # The ridge: with as many features as samples and p = 0 nothing else keeps
+                # coefficients finite where a count is 0.
+                terms = {"loss": loss, "sparsity_threshold": threshold, "l2_reg": 1e-3}
+                yield SparseLpRegressor(p=p, tol=1e-6, **terms, **common)
         yield SparseLpRegressor(p=2, l2_reg=1e-3, positive=True, fit_intercept=False, **common)
         yield SparseLpRegressor(p=2, warm_start=True, **common)
 

@@ -15,6 +15,7 @@ from .._core._cd import QuadraticModel, sweep
 from .certificate import Certificate, Certifier, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
+from .iterate import Iterate, sweep_violators
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED, SupportModel, newton_step, polished
 
@@ -94,6 +95,10 @@ def coordinate_descent(
             continue
         if converged or epochs >= max_iter:
             break
+        resting = len(history) > 1 and history[-1] == history[-2] and not problem.convex
+        if resting and state.jump(certificate, 0.5 * tol):
+            epochs += 1
+            continue
         features = working_set(problem, state.w, certificate)
         # With all features in the working set its gap and its violation are those of the problem.
         whole = features.size == problem.n_usable
@@ -156,6 +161,17 @@ class _State:
         problem = self.problem
         self.prediction, self.intercept = problem.predict(self.w, self.intercept)
         self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
+
+    def jump(self, certificate: Certificate, tol: float) -> bool:
+        """Move single coefficients where models of many have come to rest; return whether one has moved."""
+        problem = self.problem
+        point = Iterate.at(problem, self.w, self.intercept)
+        point = sweep_violators(problem, point, certificate, tol * problem.gradient_scale)
+        if point is None:
+            return False
+        self.w, self.intercept = point.w, point.intercept
+        self.refresh()
+        return True
 
     def descend(self, features: np.ndarray, tol: float, gap_limit: float, max_epochs: int) -> int:
         """Minimise over the features of a working set; return the epochs used.
