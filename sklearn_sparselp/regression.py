@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 
+from ._base import SparseLpModel
 from ._core._loss import Gamma, Huber, Loss, Poisson, SquaredError
-from ._core._penalty import LpPenalty
-from ._linear import linear_predictor
-from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
+from ._solvers import SOLVERS, Design, Problem
 from ._validation import (
     Interval,
     StrOptions,
     TargetDomain,
     check_fit_data,
     check_not_all_zero,
-    check_penalty_factor,
-    check_predict_data,
     check_sample_weight,
     check_solver,
     check_target,
@@ -67,7 +62,7 @@ REGRESSION_LOSSES: dict[str, RegressionLoss] = {
 }
 
 
-class SparseLpRegressor(RegressorMixin, BaseEstimator):
+class SparseLpRegressor(RegressorMixin, SparseLpModel):
     r"""Linear regression with a sparse Lp penalty.
 
     For X of shape (n_samples, n_features), targets y and sample weights s, minimises over
@@ -220,20 +215,10 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "p": [Interval(Real, 0, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "sparsity_threshold": [Interval(Real, 0, None, closed="left")],
+        **SparseLpModel._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "l2_reg": [Interval(Real, 0, None, closed="left")],
-        "penalty_factor": ["array-like", None],
         "positive": ["boolean"],
-        "fit_intercept": ["boolean"],
-        "solver": [StrOptions({"auto", *SOLVERS})],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -319,59 +304,16 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
         weights = check_sample_weight(sample_weight, X)
         if self.fit_intercept and loss.domain == AT_LEAST_ZERO:
             check_not_all_zero(y, weights, self.loss)
-        n_features = X.shape[1]
-        factors = check_penalty_factor(self.penalty_factor, n_features)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
-        coef_init, intercept_init = self._starts(len(targets), n_features)
-        penalty = LpPenalty(
-            n_features,
-            p=float(self.p),
-            alpha=float(self.alpha),
-            sparsity_threshold=float(self.sparsity_threshold),
-            penalty_factor=factors,
-            l2_reg=float(self.l2_reg),
-            positive=bool(self.positive),
-        )
-        design = Design(X)
-        results = solve(
-            [
-                Problem(design, target, loss.make(self), penalty, weights, bool(self.fit_intercept))
-                for target in targets
-            ],
-            solver=self.solver,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            coef_init=coef_init,
-            intercept_init=intercept_init,
-            verbose=int(self.verbose),
-        )
-        self._store(results, X.dtype, single=y.ndim == 1)
+        starts = self._starts(len(targets), X.shape[1], "outputs")
+        penalty = self._penalty(X.shape[1], positive=bool(self.positive))
+        design, intercept = Design(X), bool(self.fit_intercept)
+        problems = [
+            Problem(design, target, loss.make(self), penalty, weights, intercept)
+            for target in targets
+        ]
+        self._solve(problems, starts, X.dtype, single=y.ndim == 1)
         self._fitted_loss = self.loss
-
-    def _starts(self, n_outputs: int, n_features: int) -> tuple[Any, Any]:
-        """Return the former coefficients and intercepts for a warm start, None for a cold one."""
-        if not self.warm_start or not hasattr(self, "coef_"):
-            return None, None
-        coef = np.atleast_2d(self.coef_).astype(np.float64)
-        if coef.shape != (n_outputs, n_features):
-            raise ValueError(
-                f"warm_start=True continues a fit of {coef.shape[1]} features and "
-                f"{coef.shape[0]} outputs, but X and y now have {n_features} and {n_outputs}. "
-                "Set warm_start=False or clone the estimator."
-            )
-        return coef, np.atleast_1d(self.intercept_)
-
-    def _store(self, results: list[SolveResult], dtype: np.dtype, *, single: bool) -> None:
-        def gather(name: str) -> Any:
-            values = [getattr(result, name) for result in results]
-            return values[0] if single else np.array(values)
-
-        self.coef_ = gather("coef").astype(dtype, copy=False)
-        self.intercept_ = gather("intercept") if single else gather("intercept").astype(dtype)
-        self.objective_ = gather("objective")
-        self.dual_gap_ = gather("dual_gap")
-        self.fixed_point_residual_ = gather("fixed_point_residual")
-        self.n_iter_ = gather("n_iter")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.
@@ -387,24 +329,12 @@ class SparseLpRegressor(RegressorMixin, BaseEstimator):
             ``X @ coef_.T + intercept_``, for "poisson" and "gamma" its exponential; float32
             where both X and ``coef_`` are.
         """
-        check_is_fitted(self)
-        prediction = linear_predictor(check_predict_data(self, X), self.coef_, self.intercept_)
+        prediction = self._linear_predictor(X)
         mean = REGRESSION_LOSSES[self._fitted_loss].mean
         return prediction if mean is None else mean(prediction)
 
-    @property
-    def sparse_coef_(self) -> sparse.csr_array:
-        """Coefficients as a sparse array of shape (n_outputs, n_features)."""
-        return sparse.csr_array(np.atleast_2d(self.coef_))
-
-    @property
-    def mask_(self) -> np.ndarray:
-        """Which coefficients are not zero, of the shape of ``coef_``."""
-        return self.coef_ != 0.0
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         # An invalid loss is an error of fit, not of asking.
         loss = REGRESSION_LOSSES.get(self.loss, REGRESSION_LOSSES["squared_error"])
         tags.target_tags.multi_output = loss.multi_output

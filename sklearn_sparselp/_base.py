@@ -1,0 +1,137 @@
+"""What the estimators have in common: parameters, penalty, starts, results, linear predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from ._core._penalty import LpPenalty
+from ._linear import linear_predictor
+from ._solvers import SOLVERS, Problem, SolveResult, solve
+from ._validation import Interval, StrOptions, check_penalty_factor, check_predict_data
+
+# A row of coefficients and an intercept for each problem, or None twice.
+Starts = tuple[Any, Any]
+
+
+class SparseLpModel(BaseEstimator):
+    """A linear model with a sparse Lp penalty; a subclass adds its losses and its targets."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "p": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "sparsity_threshold": [Interval(Real, 0, None, closed="left")],
+        "l2_reg": [Interval(Real, 0, None, closed="left")],
+        "penalty_factor": ["array-like", None],
+        "fit_intercept": ["boolean"],
+        "solver": [StrOptions({"auto", *SOLVERS})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    # Set by the constructor of each subclass and by its fit.
+    p: float
+    alpha: float
+    sparsity_threshold: float
+    l2_reg: float
+    penalty_factor: Any
+    fit_intercept: bool
+    solver: str
+    max_iter: int
+    tol: float
+    warm_start: bool
+    verbose: int
+    coef_: Any
+    intercept_: Any
+
+    def _penalty(self, n_features: int, *, positive: bool = False) -> LpPenalty:
+        return LpPenalty(
+            n_features,
+            p=float(self.p),
+            alpha=float(self.alpha),
+            sparsity_threshold=float(self.sparsity_threshold),
+            penalty_factor=check_penalty_factor(self.penalty_factor, n_features),
+            l2_reg=float(self.l2_reg),
+            positive=positive,
+        )
+
+    def _starts(self, n_rows: int, n_features: int, rows: str) -> Starts:
+        """Return the former coefficients and intercepts for a warm start, None for a cold one.
+
+        Parameters
+        ----------
+        n_rows, n_features : int
+            The shape that coefficients must have.
+        rows : str
+            What a row of coefficients belongs to, for the message.
+        """
+        if not self.warm_start or not hasattr(self, "coef_"):
+            return None, None
+        former = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        coef = np.atleast_2d(former).astype(np.float64)
+        if coef.shape != (n_rows, n_features):
+            raise ValueError(
+                f"warm_start=True continues a fit of {coef.shape[1]} features and "
+                f"{coef.shape[0]} {rows}, but X and y now have {n_features} and {n_rows}. "
+                "Set warm_start=False or clone the estimator."
+            )
+        return coef, np.atleast_1d(self.intercept_)
+
+    def _solve(
+        self, problems: Sequence[Problem], starts: Starts, dtype: np.dtype, *, single: bool
+    ) -> None:
+        """Solve the problems side by side and store what they give, as rows unless ``single``."""
+        coef_init, intercept_init = starts
+        results = solve(
+            problems,
+            solver=self.solver,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            coef_init=coef_init,
+            intercept_init=intercept_init,
+            verbose=int(self.verbose),
+        )
+        self._store(results, dtype, single=single)
+
+    def _store(self, results: list[SolveResult], dtype: np.dtype, *, single: bool) -> None:
+        def gather(name: str) -> Any:
+            values = [getattr(result, name) for result in results]
+            return values[0] if single else np.array(values)
+
+        self.coef_ = gather("coef").astype(dtype, copy=False)
+        self.intercept_ = gather("intercept") if single else gather("intercept").astype(dtype)
+        self.objective_ = gather("objective")
+        self.dual_gap_ = gather("dual_gap")
+        self.fixed_point_residual_ = gather("fixed_point_residual")
+        self.n_iter_ = gather("n_iter")
+
+    def _linear_predictor(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return linear_predictor(check_predict_data(self, X), self.coef_, self.intercept_)
+
+    @property
+    def sparse_coef_(self) -> sparse.csr_array:
+        """Coefficients as a sparse array, a row for each row of ``coef_``."""
+        if sparse.issparse(self.coef_):
+            return sparse.csr_array(self.coef_)
+        return sparse.csr_array(np.atleast_2d(self.coef_))
+
+    @property
+    def mask_(self) -> np.ndarray:
+        """Which coefficients are not zero, of the shape of ``coef_``."""
+        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        return coef != 0.0
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
