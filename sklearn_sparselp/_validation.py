@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 __all__ = [
@@ -25,7 +27,10 @@ __all__ = [
     "StrOptions",
     "TargetDomain",
     "canonical",
+    "check_class_weight",
     "check_fit_data",
+    "check_fit_labels",
+    "check_known_labels",
     "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",
@@ -100,6 +105,51 @@ def check_fit_data(
     TypeError
         y is sparse.
     """
+    X, y = _validated(estimator, X, y, multi_output=multi_output, y_numeric=True)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
+    return X, np.ascontiguousarray(y, dtype=np.float64)
+
+
+def check_fit_labels(estimator: Any, X: Any, y: Any) -> tuple[Matrix, np.ndarray, np.ndarray]:
+    """Return X as the kernels walk it, the classes and the class of each sample.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and, from a frame, ``feature_names_in_``.
+    X : array-like or sparse of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        Labels: integers, booleans or strings, or floats that are whole.
+
+    Returns
+    -------
+    X : ndarray (C or Fortran order), CSR or CSC
+        As `check_fit_data` returns it.
+    classes : ndarray of shape (n_classes,)
+        The distinct labels, sorted.
+    codes : ndarray of shape (n_samples,), dtype int64
+        ``y[i] == classes[codes[i]]``.
+
+    Raises
+    ------
+    ValueError
+        As `check_fit_data`; y that is no set of labels, or of one class only.
+    TypeError
+        y is sparse.
+    """
+    X, y = _validated(estimator, X, y)
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if classes.size < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs samples of at least 2 classes, but every label "
+            f"of y is {classes.tolist()[0]!r}: one class only."
+        )
+    return X, classes, codes
+
+
+def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, np.ndarray]:
     if sparse.issparse(y):
         raise TypeError(
             f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
@@ -112,13 +162,26 @@ def check_fit_data(
         dtype=[np.float64, np.float32],
         accept_sparse=["csc", "csr"],
         accept_large_sparse=True,
-        multi_output=multi_output,
-        y_numeric=True,
         copy=False,
+        **options,
     )
-    if y.dtype.kind not in "fiub":
-        raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
-    return canonical(X), np.ascontiguousarray(y, dtype=np.float64)
+    return canonical(X), y
+
+
+def check_known_labels(y: Any, classes: np.ndarray) -> None:
+    """Raise a ValueError where y holds labels that are not among the classes of a fit.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    classes : ndarray of shape (n_classes,)
+    """
+    unknown = set(column_or_1d(y).tolist()).difference(classes.tolist())
+    if unknown:
+        raise ValueError(
+            f"y holds labels that no sample of the fit had: {sorted(unknown, key=str)}. "
+            f"The classes of the fit are {classes.tolist()}."
+        )
 
 
 def check_predict_data(estimator: Any, X: Any) -> Matrix:
@@ -306,6 +369,65 @@ def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
             f"all {n_samples} of sample_weight are 0."
         )
     return np.require(weights, requirements="CA")
+
+
+def check_class_weight(
+    class_weight: Any, classes: np.ndarray, codes: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray | None:
+    """Return sample weights times the weights of their classes, None for equal ones.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Weights >= 0 by label, 1 for a label that it lacks; "balanced" gives all classes the
+        same sum of weights, ``sum(weights) / (n_classes * sum(weights of the class))``.
+    classes : ndarray of shape (n_classes,)
+    codes : ndarray of shape (n_samples,)
+        Positions in ``classes``.
+    weights : ndarray of shape (n_samples,), dtype float64, or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), dtype float64, or None
+
+    Raises
+    ------
+    ValueError
+        A label that is not in y; a weight that is not a finite number >= 0; a class
+        all of whose weights are 0.
+    """
+    if isinstance(class_weight, Mapping):
+        weights = _label_weights(class_weight, classes)[codes] * (
+            1.0 if weights is None else weights
+        )
+    # The largest weight is 1 here: a sum of huge ones must not overflow.
+    scaled = None if weights is None else weights / (weights.max() or 1.0)
+    sums = np.bincount(codes, weights=scaled, minlength=classes.size)
+    if not sums.all():
+        raise ValueError(
+            f"All weights of class {classes[sums == 0.0].tolist()[0]!r} are 0 (sample_weight "
+            "times class_weight), but every class needs a sample of positive weight. "
+            "Leave its samples out if the class does not matter."
+        )
+    if not isinstance(class_weight, str):
+        return weights
+    balance = (sums.sum() / (classes.size * sums))[codes]
+    return balance if scaled is None else balance * scaled
+
+
+def _label_weights(class_weight: Mapping[Any, Any], classes: np.ndarray) -> np.ndarray:
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown:
+        raise ValueError(
+            f"class_weight has the labels {unknown}, but the classes of y are {labels}."
+        )
+    for label, weight in class_weight.items():
+        if not isinstance(weight, Real) or not 0.0 <= weight < math.inf:
+            raise ValueError(
+                f"class_weight[{label!r}] is {weight!r}, but must be a finite number >= 0."
+            )
+    return np.array([float(class_weight.get(label, 1.0)) for label in labels])
 
 
 def check_penalty_factor(penalty_factor: Any, n_features: int) -> np.ndarray | None:

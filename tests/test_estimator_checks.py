@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_sparselp import SparseLpRegressor
 from sklearn_sparselp._solvers import SOLVERS
+from sklearn_sparselp.classification import SparseLpClassifier
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,17 @@ def regressors():
         yield SparseLpRegressor(p=2, warm_start=True, **common)
 
 
-@parametrize_with_checks(list(regressors()))
+def classifiers():
+    yield SparseLpClassifier()
+    for solver, row in SOLVERS.items():
+        orders = (2, 3) if row.smooth_only else (0.5, 1, 2, 3)
+        for p in orders:
+            yield SparseLpClassifier(p=p, solver=solver)
+        yield SparseLpClassifier(p=2, warm_start=True, solver=solver)
+    for p in (2, 3):
+        yield SparseLpClassifier(p=p, loss="squared_hinge", sparsity_threshold=0.05)
+
+
+@parametrize_with_checks([*regressors(), *classifiers()])
 def test_estimator_passes_scikit_learns_check(estimator, check):
     check(estimator)
