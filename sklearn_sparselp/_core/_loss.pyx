@@ -237,6 +237,113 @@ cdef class LogLoss(Loss):
         return total
 
 
+cdef class Multinomial(Loss):
+    """``loss = log(sum_k exp(f_k)) - f_y``: cross-entropy of a softmax over classes.
+
+    Predictions come class by class: ``f[k * n_samples + i]``, with weights repeated for each class and y 1 where
+    k is the class of sample i and 0 elsewhere.
+
+    Parameters
+    ----------
+    n_classes : int
+    """
+
+    cdef readonly Py_ssize_t n_classes
+
+    def __init__(self, Py_ssize_t n_classes):
+        self.quadratic = False
+        self.curvature_bound = 0.25
+        self.n_classes = n_classes
+
+    def __reduce__(self):
+        return (type(self), (self.n_classes,))
+
+    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
+        """Return the weighted sum of the losses, to full accuracy however small they are."""
+        cdef Py_ssize_t i, k, at, label, n = y.shape[0] // self.n_classes
+        cdef double total = 0.0, highest, others
+        with nogil:
+            for i in range(n):
+                if s[i] <= 0.0:
+                    continue
+                label = 0
+                for k in range(self.n_classes):
+                    if y[k * n + i] > 0.5:
+                        label = k
+                highest = -INFINITY
+                for k in range(self.n_classes):
+                    at = k * n + i
+                    if k != label and f[at] - f[label * n + i] > highest:
+                        highest = f[at] - f[label * n + i]
+                others = 0.0
+                for k in range(self.n_classes):
+                    if k != label:
+                        others += exp(f[k * n + i] - f[label * n + i] - highest)
+                # log(1 + exp(highest) others)
+                if highest > 0.0:
+                    total += s[i] * (highest + log(others + exp(-highest)))
+                else:
+                    total += s[i] * log1p(exp(highest) * others)
+        return total
+
+    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
+                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
+        """Fill ``s_i (p_ki - y_ki)`` and ``s_i p_ki (1 - p_ki)``, p the softmax of f."""
+        cdef Py_ssize_t i, k, at, likely, n = y.shape[0] // self.n_classes
+        cdef double highest, total, rest
+        with nogil:
+            for i in range(n):
+                likely = 0
+                highest = f[i]
+                for k in range(1, self.n_classes):
+                    if f[k * n + i] > highest:
+                        highest = f[k * n + i]
+                        likely = k
+                rest = 0.0
+                for k in range(self.n_classes):
+                    at = k * n + i
+                    gradient[at] = exp(f[at] - highest)
+                    if k != likely:
+                        rest += gradient[at]
+                total = 1.0 + rest
+                # 1 - p_k is summed for the likely class, and far from 0 for the others.
+                for k in range(self.n_classes):
+                    at = k * n + i
+                    gradient[at] /= total
+                    if k == likely:
+                        curvature[at] = s[i] * gradient[at] * (rest / total)
+                        gradient[at] = -s[i] * (rest / total) if y[at] > 0.5 else s[i] * gradient[at]
+                    else:
+                        curvature[at] = s[i] * gradient[at] * (1.0 - gradient[at])
+                        gradient[at] = s[i] * (gradient[at] - 1.0) if y[at] > 0.5 else s[i] * gradient[at]
+
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sum_ik s_i v_ki log(v_ki)``, ``v_ki = y_ki + scale dual_ki / s_i``; infinite for a negative v.
+
+        The duals of a sample are taken to sum to 0.
+        """
+        cdef Py_ssize_t at
+        cdef double total = 0.0, v
+        with nogil:
+            for at in range(y.shape[0]):
+                if s[at] > 0.0:
+                    v = scale * dual[at] / s[at]
+                    if y[at] > 0.5:
+                        if v < -1.0 - 1e-14:
+                            total = INFINITY
+                            break
+                        if v > -1.0:
+                            total += s[at] * (1.0 + v) * log1p(v)
+                    else:
+                        if v < -1e-14:
+                            total = INFINITY
+                            break
+                        if v > 0.0:
+                            total += s[at] * v * log(v)
+        return total
+
+
 cdef class SquaredHinge(Loss):
     """``loss(y, f) = max(0, 1 - t f)^2`` with t = 2 y - 1, for y in {0, 1}."""
 

@@ -63,6 +63,10 @@ cdef class Penalty:
         """Return which coordinates stay at 0, ndarray of shape (n_features,), dtype bool."""
         return np.zeros(self.n_features, dtype=bool)
 
+    def repeated(self, Py_ssize_t count):
+        """Return the penalty of ``count`` such vectors of coefficients, one after the other; unbound."""
+        raise NotImplementedError
+
     def bind(self, const double[::1] lipschitz not None):
         """Return the penalty for these curvature bounds L_j: itself, unless its terms depend on them."""
         return self
@@ -208,6 +212,12 @@ cdef class LpPenalty(Penalty):
                     kappa[j] = self.mask_value(lipschitz[j], j)
         return type(self)(self.n_features, self.p, self.alpha, self.sparsity_threshold,
                           self.penalty_factor, self.l2_reg, self.positive, values)
+
+    def repeated(self, Py_ssize_t count):
+        """Return the penalty of ``count`` such vectors of coefficients, one after the other."""
+        factor = None if self.penalty_factor is None else np.tile(self.penalty_factor, count)
+        return type(self)(count * self.n_features, self.p, self.alpha, self.sparsity_threshold, factor,
+                          self.l2_reg, self.positive)
 
     cdef double strength(self, Py_ssize_t j) noexcept nogil:
         if self.factor.shape[0] == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,8 @@ class ColumnBlock:
     start: np.ndarray
     stop: np.ndarray
     n_samples: int
+
+    factored: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return self.start.shape[0]

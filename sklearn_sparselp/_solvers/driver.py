@@ -126,7 +126,7 @@ def solve(
             max_iter=max_iter,
             tol=tol,
             coef=np.zeros(design.n_features) if coef_init is None else np.asarray(coef_init[k], dtype=np.float64),
-            intercept=0.0 if intercept_init is None else float(intercept_init[k]),
+            intercept=problem.no_intercept if intercept_init is None else intercept_init[k],
         )
         for k, problem in enumerate(problems)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from .._core._cd import QuadraticModel, sweep
 from .._core._penalty import updates
 from .certificate import Certificate, move_alone
+from .design import ColumnBlock
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED, polished
 
@@ -58,8 +59,9 @@ class Iterate:
     def at(cls, problem: Problem, w: np.ndarray, start: float) -> Iterate:
         """Return the iterate at w, for one product with X; the intercept is searched from ``start``."""
         prediction = problem.design.matvec(w[np.newaxis])[0]
-        prediction += start if problem.fit_intercept else 0.0
-        return cls(problem, w, prediction, start if problem.fit_intercept else 0.0)
+        start = start if problem.fit_intercept else problem.no_intercept
+        problem.shift(prediction, start)
+        return cls(problem, w, prediction, start)
 
     def beyond(self, old: Iterate, momentum: float) -> Iterate:
         """Return ``w + momentum (w - old.w)`` as the predictions see it: neither a product with X nor coefficients.
@@ -160,15 +162,24 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
     features = features.astype(np.int64, copy=False)
     if np.isinf(problem.loss.curvature_bound):
         return _improve_each(problem, point, features)
-    block = problem.design.few_columns(features)
+    moved = None
+    for part, block, samples in problem.parts(features):
+        moved = _sweep(problem, moved or point, part, block, samples) or moved
+    return moved
+
+
+def _sweep(
+    problem: Problem, point: Iterate, features: np.ndarray, block: ColumnBlock, samples: slice
+) -> Iterate | None:
+    """Sweep over features whose columns hold the same predictions; None where none moves."""
     bound = problem.curvature
-    curvature = bound * problem.weights
+    curvature = bound * problem.weights[samples]
     w = point.w[features]
     model = QuadraticModel(
         problem.penalty,
         features,
         w,
-        point.raw_gradient.copy(),
+        point.raw_gradient[samples].copy(),
         float(curvature[0]) if (curvature == curvature[0]).all() else curvature,
         problem.lipschitz[features],
         bound * problem.sums[features] if problem.fit_intercept else None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .._core._loss import Loss
 from .._core._penalty import Penalty, entry_gradients, total
-from .design import Design
+from .design import ColumnBlock, Design
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Problem:
         usable = (squares > noise) & ~penalty.dropped()
         n = design.n_samples
         self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
-        null_prediction = np.full(n, self.null_intercept)
+        null_prediction = np.zeros(n)
+        self.shift(null_prediction, self.null_intercept)
         self.null_objective = loss.value(y, null_prediction, self.weights)
         self.null_raw_gradient, null_curvature = self.derivatives(null_prediction)
         bound = loss.curvature_bound
@@ -116,6 +118,19 @@ class Problem:
         # A ridge penalises every feature.
         self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
         self._gradient_scale: float | None = None
+
+    @property
+    def no_intercept(self) -> float:
+        """The intercept where there is none."""
+        return 0.0
+
+    def shift(self, prediction: np.ndarray, intercept: float) -> None:
+        """Add an intercept to predictions, in place."""
+        prediction += intercept
+
+    def parts(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, ColumnBlock, slice]]:
+        """Yield features of one curvature bound for all, their columns, and which predictions these hold."""
+        yield features, self.design.few_columns(features), slice(None)
 
     def derivatives(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient and curvature of the weighted loss in each prediction."""
@@ -143,7 +158,7 @@ class Problem:
     def profile(self, prediction: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Add to predictions, in place, the b that minimises the loss there; return both."""
         intercept = self.best_intercept(prediction, start)
-        prediction += intercept
+        self.shift(prediction, intercept)
         if self.fit_intercept and self.loss.quadratic:
             # Once more: columns far from the origin leave a rounding error that their gradients would multiply.
             rest = self.best_intercept(prediction, 0.0)

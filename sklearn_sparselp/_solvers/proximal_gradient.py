@@ -133,7 +133,8 @@ class _Stepper:
         self._problem = problem
         self._inverse_step = 1.0
         # The curvature of all columns together, each scaled to 1, is at most their number.
-        self._longest = float(max(1, np.count_nonzero(problem.usable)))
+        # (Classes bend each other at most twice as much.)
+        self._longest = 2.0 * max(1, np.count_nonzero(problem.usable))
         if np.isinf(problem.loss.curvature_bound):
             self._longest *= STEEPEST
         self._scale = math.sqrt(problem.weights @ problem.y**2)
@@ -170,7 +171,7 @@ class _Stepper:
                 self._inverse_step = max(SHRINK * self._inverse_step, needed)
                 return new
             # Predictions that differ by rounding alone say nothing about curvature.
-            noise = 32.0 * EPS * math.sqrt(bent) * (self._scale + abs(new.intercept))
+            noise = 32.0 * EPS * math.sqrt(bent) * (self._scale + np.abs(new.intercept).max())
             if bent <= self._inverse_step * size + noise or self._inverse_step >= self._longest:
                 return new
             self._inverse_step = min(max(needed, 1.2 * self._inverse_step), self._longest)

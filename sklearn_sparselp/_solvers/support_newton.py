@@ -196,6 +196,8 @@ def polished(
         Derivatives in each prediction.
     gram : GramCache or None
     """
+    if not block.factored:
+        return None
     budget = max(POLISH_PASSES * problem.design.n_stored, 100_000)
     if support.size == 0 or support.size * block.n_stored > budget:
         return None
@@ -247,6 +249,8 @@ class _Hessian:
         block, gram, features = self._block, self._gram, self._model.features
         if isinstance(block, GramBlock):
             return NO_FEATURES
+        if not block.factored:
+            return None
         factor = DENSE_SPEED * len(block) ** 3 / 3.0
         if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS:
             return None

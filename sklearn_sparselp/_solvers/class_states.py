@@ -1,0 +1,135 @@
+"""The state of coordinate descent on a multinomial problem: classes in turn, Newton steps on all together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .certificate import Certificate
+from .descent_state import EPOCHS_PER_MODEL, MODELS_PER_ROUND, DescentState
+from .iterate import Iterate, sweep_violators
+from .multinomial import MultinomialProblem
+from .support_newton import SupportModel, newton_step
+
+# Visits of all classes in one working set, and models of a class in one visit.
+VISITS = MODELS_PER_ROUND
+MODELS_PER_VISIT = 1
+# Visits before a first Newton step on all classes.
+VISITS_BEFORE_NEWTON = 2
+HALVINGS = 4
+
+
+class ClassStates:
+    """Coefficients, intercepts, predictions and derivatives of all classes, consistent between rounds.
+
+    Attributes
+    ----------
+    w : ndarray of shape (n_classes * n_features,)
+    intercept : ndarray of shape (n_classes,)
+    prediction, raw_gradient : ndarray of shape (n_classes * n_samples,)
+    """
+
+    def __init__(self, problem: MultinomialProblem, coef: np.ndarray, intercept: np.ndarray):
+        self.problem = problem
+        starts = problem.by_class(coef)
+        self._states = [
+            DescentState(one, start, float(b))
+            for one, start, b in zip(problem.class_problems(), starts, intercept, strict=True)
+        ]
+        self.w = np.concatenate([state.w for state in self._states])
+        for state, row in zip(self._states, problem.by_class(self.w), strict=True):
+            state.w = row
+        self.intercept = np.asarray(intercept, dtype=np.float64)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Recompute predictions and derivatives from the coefficients, the intercepts at their optimum."""
+        problem = self.problem
+        self.prediction, self.intercept = problem.predict(self.w, self.intercept)
+        self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
+
+    def polish(self) -> bool:
+        """Take no last step: the ones before are Newton's already."""
+        return False
+
+    def jump(self, certificate: Certificate, tol: float) -> bool:
+        """Move single coefficients where models of many have come to rest; return whether one has moved."""
+        problem = self.problem
+        point = Iterate.at(problem, self.w, self.intercept)
+        point = sweep_violators(problem, point, certificate, tol * problem.gradient_scale)
+        if point is None:
+            return False
+        self.w[:] = point.w
+        self.intercept = point.intercept
+        self.refresh()
+        return True
+
+    def descend(self, features: np.ndarray, tol: float, gap_limit: float, max_epochs: int) -> int:
+        """Minimise over the features of a working set to a violation of ``tol``; return the epochs used."""
+        parts = self.problem.design.split(features)
+        active = [k for k, part in enumerate(parts) if part.size]
+        used = 0
+        for visit in range(VISITS):
+            signs = np.sign(self.w)
+            worst = 0.0
+            cost = 0
+            for k in active:
+                left = min(EPOCHS_PER_MODEL, max_epochs - used)
+                if left <= 0:
+                    break
+                cost = max(cost, self._visit(k, parts[k], tol, left))
+                worst = max(worst, self._states[k].violation)
+            # An epoch of all classes is one over the working set.
+            used += max(cost, 1)
+            if worst <= tol or used >= max_epochs:
+                break
+            if visit + 1 >= VISITS_BEFORE_NEWTON and np.array_equal(np.sign(self.w), signs):
+                self._newton(tol)
+        self.refresh()
+        return used
+
+    def _visit(self, k: int, features: np.ndarray, tol: float, max_epochs: int) -> int:
+        """Descend one class while the others stand still."""
+        state, rows = self._states[k], self.problem.by_class(self.prediction)
+        offset = -_log_sum_of_others(rows, k)
+        state.problem.offset = offset
+        state.intercept = float(self.intercept[k])
+        state.refresh()
+        epochs = state.descend_models(features, tol, max_epochs, MODELS_PER_VISIT)
+        rows[k] = state.prediction - offset
+        self.intercept[k] = state.intercept
+        return epochs
+
+    def _newton(self, tol: float) -> None:
+        """Step on the support of all classes together, shortened until the objective falls."""
+        problem = self.problem
+        self.refresh()
+        support = np.flatnonzero(self.w)
+        if not support.size:
+            return
+        block = problem.design.columns(support, problem.softmax(self.prediction))
+        _, diagonal = block.moments(self.curvature, problem.fit_intercept)
+        model = SupportModel(block, support, self.w[support], self.raw_gradient, None, diagonal, None, 1.0)
+        step = newton_step(problem.penalty, model, None, tol)
+        if step.coef is None:
+            return
+        before, start, intercept = problem.objective(self.w, self.prediction), self.w[support], self.intercept
+        change = step.coef - start
+        smallest = problem.penalty.sparsity_threshold
+        for halving in range(HALVINGS):
+            new = step.coef if halving == 0 else start + change
+            self.w[support] = np.where((np.abs(new) < smallest) & (new != 0.0), start, new)
+            self.refresh()
+            if problem.objective(self.w, self.prediction) <= before:
+                return
+            self.intercept = intercept
+            change = 0.5 * change
+        self.w[support] = start
+        self.refresh()
+
+
+def _log_sum_of_others(prediction: np.ndarray, k: int) -> np.ndarray:
+    """Return ``log(sum_(l != k) exp(prediction_l))`` for predictions of shape (n_classes, n_samples)."""
+    others = np.delete(prediction, k, axis=0)
+    highest = others.max(axis=0)
+    others -= highest
+    return highest + np.log(np.exp(others, out=others).sum(axis=0))

@@ -1,0 +1,274 @@
+"""The working-set state of coordinate descent: quadratic models, their epochs and Newton steps in between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._core._cd import QuadraticModel, sweep
+from .certificate import Certificate, has_restricted_gap, restricted_gap
+from .design import ColumnBlock
+from .gram import GramBlock, GramCache, subtract_outer
+from .iterate import Iterate, sweep_violators
+from .problem import Problem
+from .support_newton import SupportModel, newton_step, polished
+
+# Epochs of one call of the kernel, at most.
+EPOCHS_PER_ROUND = 10
+# Coordinate descent alone finds the support of a new working set faster.
+EPOCHS_BEFORE_NEWTON = 5
+# On small data a step costs as much as hundreds of epochs; the bound also keeps decisions there independent of the
+# number of rows, so that a weight and repeated rows take the same course.
+EPOCHS_BETWEEN_NEWTON = 60
+# Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved
+# below the violation that its first epoch met.
+MODELS_PER_ROUND = 20
+EPOCHS_PER_MODEL = 50
+MODEL_FACTOR = 0.05
+# A loss of unbounded curvature: how often a model that misleads is made four times as steep.
+STEEPENINGS = 40
+# A column that a Newton model bends less than so, against the bound L_j, has no step in it: the samples that hold
+# the column lie where the loss is linear, or all but one do.
+FLAT = 1e-14
+# Epochs on the Gram matrix where they visit so many times fewer values, up to a matrix of 2 MB.
+GRAM_GAIN = 4
+LARGEST_GRAM = 500
+
+
+class DescentState:
+    """Coefficients, intercept, predictions and derivatives, always consistent between rounds."""
+
+    def __init__(self, problem: Problem, coef: np.ndarray, intercept: float):
+        self.problem = problem
+        self.w = np.where(problem.usable, coef, 0.0)
+        smallest = problem.penalty.sparsity_threshold
+        self.w[np.abs(self.w) < smallest] = 0.0
+        if problem.penalty.positive:
+            self.w[self.w < 0.0] = 0.0
+        self.intercept = intercept
+        fixed = problem.loss.quadratic
+        self._gram = GramCache(problem.design, problem.weights) if fixed else None
+        self._uniform = problem.uniform_curvature
+        self._failures = self._rests = 0
+        self.violation = np.inf
+        self._precision = 1.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Recompute predictions and derivatives from the coefficients, the intercept at its optimum."""
+        problem = self.problem
+        self.prediction, self.intercept = problem.predict(self.w, self.intercept)
+        self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
+
+    def jump(self, certificate: Certificate, tol: float) -> bool:
+        """Move single coefficients where models of many have come to rest; return whether one has moved."""
+        problem = self.problem
+        point = Iterate.at(problem, self.w, self.intercept)
+        point = sweep_violators(problem, point, certificate, tol * problem.gradient_scale)
+        if point is None:
+            return False
+        self.w, self.intercept = point.w, point.intercept
+        self.refresh()
+        return True
+
+    def descend(self, features: np.ndarray, tol: float, gap_limit: float, max_epochs: int) -> int:
+        """Minimise over the features of a working set; return the epochs used.
+
+        Ends when the violation is within ``tol``, or the duality gap of the problem
+        restricted to the working set within ``gap_limit``, where that costs nothing to know.
+        """
+        if not self.problem.loss.quadratic:
+            return self.descend_models(features, tol, max_epochs)
+        w, epochs, _ = self._descend_model(features, self.curvature, True, tol, max_epochs, gap_limit)
+        self.w[features] = w
+        self.refresh()
+        return epochs
+
+    def _square_of(self, raw_gradient: np.ndarray) -> float:
+        """Return ``sum_i s_i (y_i - f_i)^2`` of squared error."""
+        if self._uniform is not None:
+            return float(raw_gradient @ raw_gradient) / self._uniform
+        weights = self.problem.weights
+        return float(raw_gradient @ np.divide(raw_gradient, weights, out=np.zeros_like(weights), where=weights > 0.0))
+
+    def polish(self) -> bool:
+        """Take a last Newton step on the support if that is cheap; return whether anything changed."""
+        if not self.problem.loss.quadratic:
+            return False
+        support = np.flatnonzero(self.w)
+        block = self.problem.design.columns(support)
+        coef = polished(self.problem, block, support, self.w[support], self.raw_gradient, self.curvature, self._gram)
+        if coef is None:
+            return False
+        self.w[support] = coef
+        self.refresh()
+        return True
+
+    def descend_models(
+        self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND
+    ) -> int:
+        """Descend one quadratic model after another: the Newton model while it is good, else a majoriser.
+
+        ``violation`` is what the first epoch of the last model has met.
+        """
+        used = 0
+        for _ in range(n_models):
+            left = min(EPOCHS_PER_MODEL, max_epochs - used)
+            if left <= 0:
+                break
+            if self._rests > 0:
+                self._rests -= 1
+                epochs, first = self._majorised_step(features, tol, left)
+            else:
+                epochs, first = self._newton_model_step(features, tol, left)
+            used += epochs
+            self.violation = first
+            if first <= tol:
+                break
+        return used
+
+    def _majorised_step(self, features: np.ndarray, tol: float, max_epochs: int) -> tuple[int, float]:
+        problem = self.problem
+        curvature = np.empty_like(self.curvature)
+        problem.loss.majoriser(problem.y, self.prediction, problem.weights, curvature)
+        if np.isfinite(problem.loss.curvature_bound):
+            w, epochs, first = self._descend_model(features, curvature, False, tol, max_epochs)
+            self.w[features] = w
+            self.refresh()
+            return epochs, first
+        before, start, intercept = problem.objective(self.w, self.prediction), self.w[features], self.intercept
+        used = 0
+        for _ in range(STEEPENINGS):
+            w, epochs, first = self._descend_model(features, curvature, False, tol, max(max_epochs - used, 1))
+            used += epochs
+            self.w[features] = w
+            self.refresh()
+            if problem.objective(self.w, self.prediction) <= before:
+                return used, first
+            self.w[features] = start
+            self.intercept = intercept
+            self.refresh()
+            curvature *= 4.0
+        return used, 0.0
+
+    def _newton_model_step(self, features: np.ndarray, tol: float, max_epochs: int) -> tuple[int, float]:
+        """Prox-Newton with a line search on F_tau; a model that misleads gives way to majorisers for a while."""
+        problem = self.problem
+        before = problem.objective(self.w, self.prediction)
+        start, intercept = self.w[features], self.intercept
+        w, epochs, first = self._descend_model(features, self.curvature, False, tol, max_epochs)
+        step = w - start
+        for halvings in range(4):
+            self.w[features] = self._on_line(start, w, step)
+            self.refresh()
+            if problem.objective(self.w, self.prediction) <= before:
+                if first == np.inf:
+                    # Columns were left out of the model: a majoriser has them all.
+                    self._rests = 1
+                elif halvings:
+                    self._rests = 2
+                else:
+                    self._failures = 0
+                return epochs, first
+            step = 0.5 * step
+            self.intercept = intercept
+        self.w[features] = start
+        self.refresh()
+        self._failures += 1
+        self._rests = 2**min(self._failures, 10)
+        return epochs, np.inf
+
+    def _on_line(self, start: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return ``start + step`` on the admissible set {0} and |t| >= threshold."""
+        new = end if np.array_equal(start + step, end) else start + step
+        smallest = self.problem.penalty.sparsity_threshold
+        if smallest > 0.0:
+            new = np.where((np.abs(new) < smallest) & (new != 0.0), start, new)
+        return new
+
+    def _descend_model(
+        self, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float, max_epochs: int,
+        gap_limit: float = np.nan,
+    ) -> tuple[np.ndarray, int, float]:
+        """Minimise the quadratic model over the features.
+
+        Returns their coefficients, the epochs used, and the violation that the first of them met, infinity
+        where the model is flat along a feature, which then stands still.
+        """
+        problem, penalty = self.problem, self.problem.penalty
+        block = problem.design.columns(features)
+        w = self.w[features]
+        raw = self.raw_gradient.copy()
+        if exact:
+            lipschitz = problem.lipschitz[features]
+            sums = problem.sums[features] * problem.curvature if problem.fit_intercept else None
+            left_out = False
+        else:
+            sums, squares = block.moments(curvature, problem.fit_intercept)
+            bound = problem.lipschitz[features]
+            lipschitz = np.where(bound > 0.0, squares + penalty.l2_reg, 0.0)
+            flat = lipschitz < FLAT * bound
+            lipschitz[flat] = 0.0
+            left_out = bool(flat.any())
+            sums = sums if problem.fit_intercept else None
+        total = float(curvature.sum()) or 1.0
+        start = None
+        square = self._square_of(raw) if exact and gap_limit > 0.0 and has_restricted_gap(problem) else None
+        if exact and (matrix := self._gram_matrix(block, features, sums)) is not None:
+            block, raw, curvature, sums, total, uniform = GramBlock(matrix), block.products(raw), None, None, 1.0, 1.0
+            start = w.copy(), raw.copy()
+        else:
+            uniform = self._uniform if exact else None
+        model = QuadraticModel(
+            penalty, features, w, raw, curvature if uniform is None else uniform, lipschitz, sums, total, exact
+        )
+        gram = self._gram
+        epochs, first, waiting = 0, np.inf, EPOCHS_BEFORE_NEWTON
+        while epochs < max_epochs:
+            limit = 1 if epochs == 0 else min(EPOCHS_PER_ROUND, max_epochs - epochs)
+            done, violation, stable = sweep(
+                block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0, start is not None
+            )
+            model.fold_shift()
+            if epochs == 0:
+                first = violation if done == 1 and not left_out else np.inf
+                tol = tol if exact else max(tol, MODEL_FACTOR * violation)
+            epochs += done
+            waiting -= done
+            # No step after the last epoch: a fit with a smaller max_iter then is the beginning of this one.
+            if violation <= tol or epochs >= max_epochs:
+                break
+            if square is not None:
+                if start is None:
+                    now = self._square_of(raw)
+                else:
+                    now = square + (start[1] + raw) @ (w - start[0])
+                if restricted_gap(problem, features, w, block.products(raw), now) <= gap_limit:
+                    break
+            if not stable or waiting > 0:
+                continue
+            on = np.flatnonzero(w)
+            support = SupportModel(
+                block.take(on), features[on], w[on], raw, curvature,
+                lipschitz[on] - penalty.l2_reg, None if sums is None else sums[on], total,
+            )  # fmt: skip
+            step = newton_step(penalty, support, gram, tol * self._precision)
+            if step.cut:
+                # Next time only when coordinate descent has done as much work as this step.
+                # A direction along which X hardly bends shows in the gradient last: solve more exactly.
+                self._precision = max(0.1 * self._precision, 1e-6)
+                waiting = min(step.work / max(block.n_stored, 1), EPOCHS_BETWEEN_NEWTON)
+            if step.coef is None:
+                continue
+            w[on] = step.coef
+            raw += step.bent
+        return w, epochs, first
+
+    def _gram_matrix(self, block: ColumnBlock, features: np.ndarray, sums: np.ndarray | None) -> np.ndarray | None:
+        """Return the centred Gram matrix where epochs on it are much cheaper, None elsewhere."""
+        size = len(block)
+        if self._gram is None or size > LARGEST_GRAM or GRAM_GAIN * size * size > block.n_stored:
+            return None
+        matrix = self._gram.get(features, self._gram.missing(features))
+        if sums is not None:
+            subtract_outer(matrix, sums)
+        return matrix

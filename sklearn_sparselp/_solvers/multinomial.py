@@ -1,0 +1,297 @@
+"""Multinomial logistic regression as one problem: a coefficient for each class and feature.
+
+Vectors over coefficients, predictions and weights come class by class, one after the
+other, so that solvers see one long problem whose design is block-diagonal.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+
+from .._core._loss import LogLoss, Multinomial
+from .._core._penalty import Penalty
+from .design import NO_INDEX, ColumnBlock, Design
+from .problem import Problem
+
+# Of the K-dimensional search for the intercepts.
+MOST_STEPS = 100
+EPS = np.finfo(np.float64).eps
+
+
+class StackedBlock:
+    """Columns of several classes, with the verbs of a `ColumnBlock`.
+
+    Parameters
+    ----------
+    blocks : list of ColumnBlock
+        The columns of each class.
+    softmax : Softmax or None
+        The curvature between classes, for `bend`.
+    """
+
+    rows = NO_INDEX
+    factored = False
+
+    def __init__(self, blocks: list[ColumnBlock], softmax: Softmax | None = None):
+        self._blocks = blocks
+        self._softmax = softmax
+        self._ends = np.cumsum([len(block) for block in blocks])[:-1]
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self._blocks)
+
+    @property
+    def n_samples(self) -> int:
+        """Predictions, of all classes."""
+        return sum(block.n_samples for block in self._blocks)
+
+    @property
+    def n_stored(self) -> int:
+        """Stored values of the blocks."""
+        return sum(block.n_stored for block in self._blocks)
+
+    def products(self, vector: np.ndarray) -> np.ndarray:
+        """Return ``block.T @ vector``."""
+        parts = vector.reshape(len(self._blocks), -1)
+        return np.concatenate([block.products(part) for block, part in zip(self._blocks, parts, strict=True)])
+
+    def combine(self, scales: np.ndarray) -> np.ndarray:
+        """Return ``block @ scales``."""
+        parts = np.split(scales, self._ends)
+        return np.concatenate([block.combine(part) for block, part in zip(self._blocks, parts, strict=True)])
+
+    def bend(self, moved: np.ndarray, curvature: object = None) -> np.ndarray:
+        """Return how a change of the predictions changes the raw gradient, the intercepts at their optimum."""
+        return self._softmax.bend(moved)
+
+    def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the moments of the columns of each class, see `ColumnBlock.moments`."""
+        parts = weights.reshape(len(self._blocks), -1)
+        pairs = [block.moments(part, centred) for block, part in zip(self._blocks, parts, strict=True)]
+        return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
+
+
+class Softmax:
+    """The second derivative of the loss in the predictions of each sample, the intercepts profiled out.
+
+    Parameters
+    ----------
+    prediction : ndarray of shape (n_classes, n_samples)
+    weights : ndarray of shape (n_samples,)
+    centred : bool
+        Whether there are intercepts.
+    """
+
+    def __init__(self, prediction: np.ndarray, weights: np.ndarray, centred: bool):
+        likely = np.exp(prediction - prediction.max(axis=0))
+        likely /= likely.sum(axis=0)
+        self._likely, self._weights = likely, weights
+        self._inverse = np.linalg.pinv(self.of_intercepts(), hermitian=True) if centred else None
+
+    def of_intercepts(self) -> np.ndarray:
+        """Return the matrix of shape (n_classes, n_classes) of second derivatives in the intercepts."""
+        weighted = self._likely * self._weights
+        return np.diag(weighted.sum(axis=1)) - weighted @ self._likely.T
+
+    def bend(self, moved: np.ndarray) -> np.ndarray:
+        """Return the change of the raw gradient with a change of the predictions, both class by class."""
+        bent = self._raw(moved.reshape(self._likely.shape))
+        if self._inverse is not None:
+            shift = self._inverse @ bent.sum(axis=1)
+            bent -= self._raw(np.broadcast_to(shift[:, np.newaxis], bent.shape))
+        return bent.reshape(-1)
+
+    def _raw(self, moved: np.ndarray) -> np.ndarray:
+        bent = self._likely * moved
+        bent -= self._likely * bent.sum(axis=0)
+        bent *= self._weights
+        return bent
+
+
+class StackedDesign:
+    """The block-diagonal design of several classes over one matrix, which each product reads once.
+
+    Parameters
+    ----------
+    base : Design
+    n_classes : int
+    """
+
+    def __init__(self, base: Design, n_classes: int):
+        self.base = base
+        self.n_classes = n_classes
+        self.n_samples = n_classes * base.n_samples
+        self.n_features = n_classes * base.n_features
+        self.shape = self.n_samples, self.n_features
+        self.n_stored = base.n_stored
+
+    def prefer_columns(self) -> None:
+        """See `Design.prefer_columns`."""
+        self.base.prefer_columns()
+
+    def rmatvec(self, vectors: np.ndarray) -> np.ndarray:
+        """Return ``vectors @ X`` for vectors of shape (n_vectors, n_samples)."""
+        return self.base.rmatvec(vectors.reshape(-1, self.base.n_samples)).reshape(-1, self.n_features)
+
+    def matvec(self, coefs: np.ndarray) -> np.ndarray:
+        """Return ``coefs @ X.T`` for coefs of shape (n_vectors, n_features)."""
+        return self.base.matvec(coefs.reshape(-1, self.base.n_features)).reshape(-1, self.n_samples)
+
+    def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the moments of the columns of each class, whose weights are the same."""
+        sums, squares = self.base.moments(weights[: self.base.n_samples], centred)
+        return np.tile(sums, self.n_classes), np.tile(squares, self.n_classes)
+
+    def normalised_weights(self, sample_weight: np.ndarray | None) -> np.ndarray:
+        """Return weights that sum to one in each class."""
+        return np.tile(self.base.normalised_weights(sample_weight), self.n_classes)
+
+    def split(self, features: np.ndarray) -> list[np.ndarray]:
+        """Return the features of each class, by their position in it; features ascend."""
+        n_features = self.base.n_features
+        ends = np.searchsorted(features, n_features * np.arange(1, self.n_classes))
+        return [part - k * n_features for k, part in enumerate(np.split(features, ends))]
+
+    def columns(self, features: np.ndarray, softmax: Softmax | None = None) -> StackedBlock:
+        """Return some columns, see `Design.columns`."""
+        return StackedBlock([self.base.columns(part) for part in self.split(features)], softmax)
+
+    def few_columns(self, features: np.ndarray) -> StackedBlock:
+        """Return some columns, see `Design.few_columns`."""
+        return StackedBlock([self.base.few_columns(part) for part in self.split(features)])
+
+
+class MultinomialProblem(Problem):
+    """F_tau of multinomial logistic regression with a coefficient for each class and feature.
+
+    Parameters
+    ----------
+    design : Design
+    labels : ndarray of shape (n_samples,), dtype int
+        Class of each sample, from 0.
+    n_classes : int
+    penalty : Penalty
+        Not bound yet, over the features; every class has its own such penalty.
+    sample_weight : ndarray of shape (n_samples,), dtype float64, or None
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    n_classes : int
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        labels: np.ndarray,
+        n_classes: int,
+        penalty: Penalty,
+        sample_weight: np.ndarray | None = None,
+        fit_intercept: bool = True,
+    ):
+        self.n_classes = n_classes
+        self._unbound = penalty
+        members = (np.arange(n_classes)[:, np.newaxis] == labels).astype(np.float64)
+        super().__init__(
+            StackedDesign(design, n_classes),
+            members.reshape(-1),
+            Multinomial(n_classes),
+            penalty.repeated(n_classes),
+            sample_weight,
+            fit_intercept,
+        )
+
+    @property
+    def no_intercept(self) -> np.ndarray:
+        """The intercept of each class where there is none."""
+        return np.zeros(self.n_classes)
+
+    def by_class(self, vector: np.ndarray) -> np.ndarray:
+        """Return a vector as a matrix with a row for each class."""
+        return vector.reshape(self.n_classes, -1)
+
+    def shift(self, prediction: np.ndarray, intercept: np.ndarray | float) -> None:
+        """Add to the predictions of each class its intercept, in place."""
+        self.by_class(prediction)[:] += np.broadcast_to(intercept, self.n_classes)[:, np.newaxis]
+
+    def parts(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, ColumnBlock, slice]]:
+        """Yield the features of each class, see `Problem.parts`: classes bend each other."""
+        design = self.design.base
+        for k, part in enumerate(self.design.split(features)):
+            if part.size:
+                samples = slice(k * design.n_samples, (k + 1) * design.n_samples)
+                yield part + k * design.n_features, design.few_columns(part), samples
+
+    def softmax(self, prediction: np.ndarray) -> Softmax:
+        """Return the second derivative at these predictions."""
+        return Softmax(self.by_class(prediction), self.by_class(self.weights)[0], self.fit_intercept)
+
+    def best_intercept(self, offset: np.ndarray, start: np.ndarray | float) -> np.ndarray:
+        """Return the intercepts, of sum 0, that minimise the loss at ``offset`` plus them."""
+        best = self.no_intercept + start
+        best -= best.mean()
+        if not self.fit_intercept:
+            return self.no_intercept
+        prediction = offset.copy()
+        self.shift(prediction, best)
+        value, damping = self.loss.value(self.y, prediction, self.weights), 0.0
+        for _ in range(MOST_STEPS):
+            gradient = self.by_class(self.derivatives(prediction)[0])
+            slopes = gradient.sum(axis=1)
+            if (np.abs(slopes) <= 4.0 * EPS * np.abs(gradient).sum(axis=1)).all():
+                break
+            softmax = Softmax(self.by_class(prediction), self.by_class(self.weights)[0], False)
+            bends = softmax.of_intercepts()
+            # Where predictions are far apart the curvature vanishes; a bound of it is 1/2.
+            bends.flat[:: self.n_classes + 1] += damping + 1e-12 * bends.trace()
+            step = -np.linalg.lstsq(bends, slopes)[0]
+            step -= step.mean()
+            new = offset.copy()
+            self.shift(new, best + step)
+            new_value = self.loss.value(self.y, new, self.weights)
+            if new_value > value * (1.0 + EPS):
+                if damping >= 1.0:
+                    break
+                damping = max(10.0 * damping, 1e-6)
+                continue
+            damping = 0.1 * damping if damping > 1e-6 else 0.0
+            still = np.abs(step).max() <= 4.0 * EPS * np.abs(best).max()
+            best, prediction, value = best + step, new, new_value
+            if still:
+                break
+        return best
+
+    def class_problems(self) -> list[ClassProblem]:
+        """Return the problem of each class while the others stand still."""
+        design, weights = self.design.base, self.by_class(self.weights)[0]
+        members = self.by_class(self.y)
+        template = ClassProblem(design, members[0], LogLoss(), self._unbound, weights, self.fit_intercept)
+        problems = []
+        for labels in members:
+            problem = copy.copy(template)
+            problem.y = labels
+            problems.append(problem)
+        return problems
+
+
+class ClassProblem(Problem):
+    """Binary logistic regression of one class against the others, whose predictions are given.
+
+    ``log(sum_l exp(f_l)) - y f_k`` is, as a function of f_k, the binary loss at ``f_k + offset``
+    with ``offset = -log(sum_(l != k) exp(f_l))``, and a constant.
+
+    Attributes
+    ----------
+    offset : ndarray of shape (n_samples,), or float
+    """
+
+    offset: np.ndarray | float = 0.0
+
+    def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
+        """Return ``X w + b + offset`` and the b that minimises the loss there, searched from ``start``."""
+        prediction = self.design.matvec(w[np.newaxis])[0]
+        prediction += self.offset
+        return self.profile(prediction, start)
