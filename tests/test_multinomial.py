@@ -1,4 +1,4 @@
-"""Multinomial logistic regression at engine level: the loss, and what solvers find, against oracles."""
+"""Multinomial logistic regression without an estimator: its loss, and what solvers find."""
 
 from __future__ import annotations
 
