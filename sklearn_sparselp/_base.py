@@ -115,7 +115,9 @@ class SparseLpModel(BaseEstimator):
         self.n_iter_ = gather("n_iter")
 
     def _linear_predictor(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
+        if "coef_" not in vars(self):
+            # Asked for only then: it takes as long as the prediction of a row of CSR.
+            check_is_fitted(self)
         return linear_predictor(check_predict_data(self, X), self.coef_, self.intercept_)
 
     @property

