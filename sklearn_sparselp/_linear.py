@@ -26,6 +26,8 @@ SEARCH_COST, TABLE_COST, COLUMN_COST, FIND_COST = 0.8, 10_000.0, 5.0, 3.0
 TABLE_ROOM = 2
 # Coefficients up to this size stay near the processor.
 CACHED_BYTES = 4_000_000
+# A look at each coefficient takes as long as reading one of so many from elsewhere in memory.
+SEARCH_ALL_FROM = 10
 # Below so many stored values all is over before a second thread has woken up.
 THREADED_FROM = 2_000_000
 
@@ -84,13 +86,13 @@ def _from_rows(
 ) -> np.ndarray:
     """Return the linear predictor of CSR rows."""
     kind = np.float32 if coef.dtype == np.float32 else np.float64
-    single, precision = coef.ndim == 1, np.result_type(X.dtype, kind)
+    single, precision = coef.ndim == 1, kind if X.dtype == np.float32 else np.float64
     n_outputs = 1 if single else coef.shape[0]
     shift = np.atleast_1d(np.asarray(intercept, dtype=np.float64))
     if shift.shape != (n_outputs,):
         shift = np.ascontiguousarray(np.broadcast_to(shift, n_outputs))
-    if not sparse.issparse(coef) and _pays_to_compress(X, coef):
-        coef = sparse.csr_array(coef)
+    if n_outputs > 1 and not sparse.issparse(coef):
+        coef = _compressed(X, coef)
     out = np.empty((X.shape[0], n_outputs))
     if sparse.issparse(coef):
         _combine_sparse(X, coef, shift, out)
@@ -101,11 +103,17 @@ def _from_rows(
     return out[:, 0] if single else out
 
 
-def _pays_to_compress(X: sparse.csr_array, coef: np.ndarray) -> bool:
-    """Whether a look at every coefficient costs less than reading several for each value."""
-    if coef.ndim == 1 or coef.shape[0] == 1 or coef.nbytes <= CACHED_BYTES or X.nnz <= X.shape[1]:
-        return False
-    return FEW * int(np.count_nonzero(coef)) <= coef.size
+def _compressed(X: sparse.csr_array, coef: np.ndarray) -> Coefficients:
+    """Return coef of several outputs as CSR where few are not zero and X pays for the search."""
+    if coef.nbytes <= CACHED_BYTES or SEARCH_ALL_FROM * X.nnz <= X.shape[1]:
+        return coef
+    used = coef != 0.0
+    if FEW * np.count_nonzero(used) > coef.size:
+        return coef
+    # A third of the time of csr_array(coef).
+    outputs, columns = np.divmod(np.flatnonzero(used), coef.shape[1])
+    starts = np.searchsorted(outputs, np.arange(coef.shape[0] + 1))
+    return sparse.csr_array((coef[outputs, columns], columns, starts), shape=coef.shape)
 
 
 def _combine_sparse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import bench_predict
 import numpy as np
 import pytest
 import scipy.optimize
@@ -303,3 +304,26 @@ def test_wrong_results_are_found():
     }
     for text, cell in wrong.items():
         assert text in " ".join(summarise([cell])["findings"])
+
+
+def test_prediction_is_timed_on_models_that_agree_and_shown_beside_the_dense_product(monkeypatch):
+    monkeypatch.setattr(bench_predict, "SECONDS", 0.01)
+    monkeypatch.setattr(bench_predict, "BATCH_ROWS", 40)
+    monkeypatch.setattr(bench_predict, "SINGLE_ROWS", 20)
+    cells = [cell for n in (1, 3) for cell in bench_predict.cells_of(n, 500, 50, 20)]
+    assert [cell["model"] for cell in cells[:5]] == [
+        "dense dot product", "sparselp", "sparselp", "scikit-learn", "scikit-learn",
+    ]  # fmt: skip
+    assert all(0.0 < cell["row"]["p50"] <= cell["row"]["p99"] for cell in cells)
+    # A wrong coefficient is found before anything is timed.
+    original = bench_predict.put_together
+    monkeypatch.setattr(
+        bench_predict, "put_together", lambda cls, coef, sparse: original(cls, 2.0 * coef, sparse)
+    )
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        bench_predict.cells_of(1, 500, 50, 20)
+    header = {"command": "x", "machine": report.machine(1, {"numpy": "1"})}
+    text = bench_predict.render({"Title": cells}, header)
+    assert text.count("| 3 classes, 50 of 500 |") == 5
+    line = next(line for line in text.splitlines() if "dense dot product |" in line)
+    assert line.split("|")[5].strip() == line.split("|")[7].strip() == "1"

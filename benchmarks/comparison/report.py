@@ -85,7 +85,8 @@ def _row(*entries) -> str:
     return "| " + " | ".join(str(entry) for entry in entries) + " |"
 
 
-def _table(header: list[str], rows: list[list]) -> list[str]:
+def table(header: list[str], rows: list[list]) -> list[str]:
+    """Return the lines of a Markdown table."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return [_row(*header), _row(*rule), *[_row(*row) for row in rows], ""]
 
@@ -102,7 +103,7 @@ def _overview(summary: dict, worst: int = 12) -> list[str]:
             f"scikit-learn in {sum(row.get('scikit_learn_ratio', 0) > 1 for row in rated)}.",
             "",
         ]
-        lines += _table(
+        lines += table(
             ["worst cells", "ratio", "best peer", "sparselp", "passes"],
             [
                 [
@@ -160,7 +161,7 @@ def _problem_table(key: tuple, cells: list[Cell]) -> list[str]:
             ]
         )
     title = f"## {problem}, {kind} ≤ {target:g}: time (passes)"
-    return [title, "", *_table(["data", "alpha_max", "one pass", *solvers], rows)]
+    return [title, "", *table(["data", "alpha_max", "one pass", *solvers], rows)]
 
 
 def _quality_table(cells: list[Cell]) -> list[str]:
@@ -182,7 +183,7 @@ def _quality_table(cells: list[Cell]) -> list[str]:
                 ]
             )
     header = ["cell", "solver", "objective", "gap", "residual", "features", "n_iter", "tol"]
-    return ["## Quality, recomputed", "", *_table(header, rows)]
+    return ["## Quality, recomputed", "", *table(header, rows)]
 
 
 def _fresh_table(fresh: list[dict]) -> list[str]:
@@ -220,7 +221,7 @@ def _fresh_table(fresh: list[dict]) -> list[str]:
         "the growth of the resident set during the fit, divided by the input. Small inputs show "
         "fixed costs, run-time compilers show in the first fit."
     )
-    return ["## First fit and memory", "", note, "", *_table(header, rows)]
+    return ["## First fit and memory", "", note, "", *table(header, rows)]
 
 
 def _figure(ratios: list[dict], path: Path) -> None:
