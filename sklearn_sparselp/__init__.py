@@ -2,10 +2,17 @@
 
 from importlib import metadata as _metadata
 
+from .classification import SparseLpClassifier
 from .operator import SparseLpRegularizer
 from .proximal import prox_lp
 from .regression import SparseLpRegressor
 
 __version__ = _metadata.version("sklearn_sparselp")
 
-__all__ = ["SparseLpRegressor", "SparseLpRegularizer", "__version__", "prox_lp"]
+__all__ = [
+    "SparseLpClassifier",
+    "SparseLpRegressor",
+    "SparseLpRegularizer",
+    "__version__",
+    "prox_lp",
+]

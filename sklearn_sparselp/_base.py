@@ -50,6 +50,7 @@ class SparseLpModel(BaseEstimator):
     tol: float
     warm_start: bool
     verbose: int
+    n_features_in_: int
     coef_: Any
     intercept_: Any
 
@@ -84,20 +85,24 @@ class SparseLpModel(BaseEstimator):
                 f"{coef.shape[0]} {rows}, but X and y now have {n_features} and {n_rows}. "
                 "Set warm_start=False or clone the estimator."
             )
-        return coef, np.atleast_1d(self.intercept_)
+        return coef, np.atleast_1d(self.intercept_).astype(np.float64)
 
     def _solve(
         self, problems: Sequence[Problem], starts: Starts, dtype: np.dtype, *, single: bool
     ) -> None:
         """Solve the problems side by side and store what they give, as rows unless ``single``."""
-        coef_init, intercept_init = starts
+        coef, intercept = starts
+        if coef is not None:
+            # A problem may be several rows: the classes of a multinomial one.
+            coef = coef.reshape(len(problems), -1)
+            intercept = [b[0] if b.size == 1 else b for b in intercept.reshape(len(problems), -1)]
         results = solve(
             problems,
             solver=self.solver,
             max_iter=self.max_iter,
             tol=self.tol,
-            coef_init=coef_init,
-            intercept_init=intercept_init,
+            coef_init=coef,
+            intercept_init=intercept,
             verbose=int(self.verbose),
         )
         self._store(results, dtype, single=single)
@@ -107,8 +112,12 @@ class SparseLpModel(BaseEstimator):
             values = [getattr(result, name) for result in results]
             return values[0] if single else np.array(values)
 
-        self.coef_ = gather("coef").astype(dtype, copy=False)
-        self.intercept_ = gather("intercept") if single else gather("intercept").astype(dtype)
+        coef, intercept = gather("coef"), gather("intercept")
+        if not single:
+            coef = coef.reshape(-1, self.n_features_in_)
+            intercept = intercept.reshape(-1).astype(dtype)
+        self.coef_ = coef.astype(dtype, copy=False)
+        self.intercept_ = intercept
         self.objective_ = gather("objective")
         self.dual_gap_ = gather("dual_gap")
         self.fixed_point_residual_ = gather("fixed_point_residual")

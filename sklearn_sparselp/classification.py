@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +16,7 @@ from ._base import SparseLpModel
 from ._core._loss import LogLoss, Loss, SquaredHinge
 from ._core._penalty import Penalty
 from ._linear import class_probabilities, log_class_probabilities
-from ._solvers import SOLVERS, Design, Problem
+from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
     StrOptions,
     check_class_weight,
@@ -39,7 +38,8 @@ class ClassificationLoss:
     make : callable
         Makes the loss of two classes, for targets 0 and 1.
     one_vs_rest : bool
-        Whether more than two classes are as many problems, each of one class against the rest.
+        Whether more than two classes are as many problems, each of one class against the rest;
+        else they are one multinomial problem.
     probabilities : bool
         Whether the linear predictor is a log-odds.
     """
@@ -47,11 +47,6 @@ class ClassificationLoss:
     make: Callable[[], Loss]
     one_vs_rest: bool = False
     probabilities: bool = False
-
-    @property
-    def multi_class(self) -> bool:
-        """Whether there may be more than two classes."""
-        return self.one_vs_rest
 
 
 CLASSIFICATION_LOSSES: dict[str, ClassificationLoss] = {
@@ -69,10 +64,12 @@ def build_problems(
     weights: np.ndarray | None,
     fit_intercept: bool,
 ) -> list[Problem]:
-    """Return what a fit solves side by side: one problem for two classes, else one a class.
+    """Return what a fit solves side by side: one problem, or one a class.
 
-    The results of the problems, in their order, are the rows of ``coef_``.
+    The coefficients of the problems, in their order, are the rows of ``coef_``.
     """
+    if n_classes > 2 and not loss.one_vs_rest:
+        return [MultinomialProblem(design, codes, n_classes, penalty, weights, fit_intercept)]
     positives = [1] if n_classes == 2 else range(n_classes)
     return [
         Problem(
@@ -129,7 +126,9 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         Loss of a prediction f = x w + b: ``log(1 + exp(f)) - y f``, the negative
         log-likelihood of logistic regression, or ``max(0, 1 - t f)**2`` with t = 2 y - 1,
         that of a linear support vector machine. More than two classes are with
-        "squared_hinge" as many problems, each of one class against the rest.
+        "log_loss" one multinomial problem with a penalised coefficient for each class and
+        feature and the loss ``log(sum_k exp(f_k)) - f_y``, with "squared_hinge" as many
+        problems, each of one class against the rest.
     l2_reg : float, default=0.0
         Strength of an additional ridge penalty, >= 0.
     penalty_factor : array-like of shape (n_features,), default=None
@@ -165,24 +164,25 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         Coefficients, of the dtype that X was fitted with: float32 or float64. One row for two
         classes, those of ``classes_[1]``. A csr_array after `sparsify`.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts, 0 without ``fit_intercept``.
+        Intercepts, 0 without ``fit_intercept``; those of a multinomial model sum to 0.
     sparse_coef_ : csr_array of shape (1, n_features) or (n_classes, n_features)
         The same coefficients, sparse.
     mask_ : ndarray of shape (1, n_features) or (n_classes, n_features), dtype bool
         Which coefficients are not zero.
-    objective_ : ndarray of shape (1,) or (n_classes,)
+    objective_ : ndarray of shape (n_problems,)
         The objective at the solution, one for each problem: several where each class was
-        fitted against the rest. With a mask it includes the mask's own penalty, the
-        constant :math:`\kappa_j = \max(0, L_j \tau^2/2 - \alpha u_j (1 - p) \tau^p)` for each
-        non-zero coefficient.
-    dual_gap_ : ndarray of shape (1,) or (n_classes,)
+        fitted against the rest, else a single one. With a mask it includes the mask's own
+        penalty, the constant
+        :math:`\kappa_j = \max(0, L_j \tau^2/2 - \alpha u_j (1 - p) \tau^p)` for each non-zero
+        coefficient.
+    dual_gap_ : ndarray of shape (n_problems,)
         Duality gap in units of the objective, an upper bound of the distance to its minimum;
         NaN where the problem is not convex (p < 1, or a mask).
-    fixed_point_residual_ : ndarray of shape (1,) or (n_classes,)
+    fixed_point_residual_ : ndarray of shape (n_problems,)
         How far the solution is from a fixed point of all updates, in gradient units and
         relative to the gradient at w = 0:
         :math:`\max_j L_j |w_j - T_j(w_j - g_j/L_j)| / \max_j |g_j(0)|`, T_j the update above.
-    n_iter_ : ndarray of shape (1,) or (n_classes,)
+    n_iter_ : ndarray of shape (n_problems,)
         Iterations that were run, at least 1.
     n_features_in_ : int
         Number of features of the fit.
@@ -223,7 +223,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_sparselp.classification import SparseLpClassifier
+    >>> from sklearn_sparselp import SparseLpClassifier
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(100, 200))
     >>> y = np.where(X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=100) > 0, "high", "low")
@@ -321,12 +321,6 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         check_solver(self.solver, self.p, SOLVERS)
         X, classes, codes = check_fit_labels(self, X, y)
         n_classes = classes.size
-        if n_classes > 2 and not loss.multi_class:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is multiclass: "
-                f"loss={self.loss!r} takes 2 classes, but y has {n_classes}. "
-                "Use loss='squared_hinge'."
-            )
         weights = check_sample_weight(sample_weight, X)
         weights = check_class_weight(self.class_weight, classes, codes, weights)
         n_rows = 1 if n_classes == 2 else n_classes
@@ -466,10 +460,3 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         if not isinstance(self.coef_, np.ndarray):
             self.coef_ = self.coef_.toarray()
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        # An invalid loss is an error of fit, not of asking.
-        loss = CLASSIFICATION_LOSSES.get(self.loss, CLASSIFICATION_LOSSES["log_loss"])
-        tags.classifier_tags.multi_class = loss.multi_class
-        return tags

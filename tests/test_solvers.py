@@ -14,7 +14,7 @@ from reference import Reference
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sparselp import SparseLpRegressor
-from sklearn_sparselp._solvers import SOLVERS, iterate, solve
+from sklearn_sparselp._solvers import SOLVERS, coordinate_descent, iterate, solve
 
 STORED = ["dense_c", "dense_f", "csr_array_int32", "csc_array_int64"]
 FACTORS = np.array([1.0, 0.5, 0.0, 1.0, 2.0, np.inf, 1.0, 1.0, 1.0, 1.0, 0.2, 1.0])
@@ -146,6 +146,7 @@ def test_one_more_iteration_never_ends_higher(solver, case):
 def test_the_stopping_rule_is_the_certificate_of_the_contract(solver, case, monkeypatch):
     # Without the last Newton step, which improves what the rule has accepted already.
     monkeypatch.setattr(iterate, "polished", lambda *_: None)
+    monkeypatch.setattr(coordinate_descent, "POLISH_STEPS", 0)
     X, y, weights = data(case=case)
     start = np.where(np.arange(12) < 3, 0.7, 0.0)
     reference = Reference(X, y, sample_weight=weights, **case)

@@ -2,6 +2,7 @@
 
 from .design import Design
 from .driver import SOLVERS, solve
+from .multinomial import MultinomialProblem
 from .problem import Problem, SolveResult
 
-__all__ = ["SOLVERS", "Design", "Problem", "SolveResult", "solve"]
+__all__ = ["SOLVERS", "Design", "MultinomialProblem", "Problem", "SolveResult", "solve"]

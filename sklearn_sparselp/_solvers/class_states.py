@@ -8,7 +8,7 @@ from .certificate import Certificate
 from .descent_state import EPOCHS_PER_MODEL, MODELS_PER_ROUND, DescentState
 from .iterate import Iterate, sweep_violators
 from .multinomial import MultinomialProblem
-from .support_newton import SupportModel, newton_step
+from .support_newton import ROUNDING, SupportModel, newton_step, polished
 
 # Visits of all classes in one working set, and models of a class in one visit.
 VISITS = MODELS_PER_ROUND
@@ -47,8 +47,24 @@ class ClassStates:
         self.prediction, self.intercept = problem.predict(self.w, self.intercept)
         self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
 
+    def _support_model(self, support: np.ndarray) -> SupportModel:
+        block = self.problem.design.columns(support)
+        w = self.w[support]
+        return self.problem.support_model(block, support, w, self.prediction, self.raw_gradient, self.curvature)
+
     def polish(self) -> bool:
-        """Take no last step: the ones before are Newton's already."""
+        """Take a Newton step on the support if that is cheap; return whether it has won anything."""
+        support = np.flatnonzero(self.w)
+        coef = polished(self.problem, self._support_model(support))
+        if coef is None:
+            return False
+        before, start = self.problem.objective(self.w, self.prediction), self.w[support]
+        self.w[support] = coef
+        self.refresh()
+        if self.problem.objective(self.w, self.prediction) <= before * (1.0 + ROUNDING):
+            return True
+        self.w[support] = start
+        self.refresh()
         return False
 
     def jump(self, certificate: Certificate, tol: float) -> bool:
@@ -106,10 +122,7 @@ class ClassStates:
         support = np.flatnonzero(self.w)
         if not support.size:
             return
-        block = problem.design.columns(support, problem.softmax(self.prediction))
-        _, diagonal = block.moments(self.curvature, problem.fit_intercept)
-        model = SupportModel(block, support, self.w[support], self.raw_gradient, None, diagonal, None, 1.0)
-        step = newton_step(problem.penalty, model, None, tol)
+        step = newton_step(problem.penalty, self._support_model(support), None, tol)
         if step.coef is None:
             return
         before, start, intercept = problem.objective(self.w, self.prediction), self.w[support], self.intercept

@@ -16,7 +16,7 @@ from .class_states import ClassStates
 from .descent_state import DescentState
 from .multinomial import MultinomialProblem
 from .problem import Problem, SolveResult
-from .support_newton import POLISHED
+from .support_newton import POLISH_STEPS, POLISHED
 
 Requests = Generator[np.ndarray, np.ndarray, SolveResult]
 
@@ -28,6 +28,8 @@ NEAR = 0.1
 INNER_FACTOR = 0.1
 WHOLE_FACTOR = 1e-3
 GAP_FACTOR = 0.1
+# Up to so many stored values a solution is made to depend on tol hardly at all, whatever that takes.
+SMALL_DESIGN = 10_000
 
 
 def coordinate_descent(
@@ -62,7 +64,8 @@ def coordinate_descent(
     del coef
     certifier = Certifier(problem)
     history: list[float] = []
-    epochs, done = 0, False
+    small = not problem.loss.quadratic and problem.design.n_stored <= SMALL_DESIGN
+    epochs, polishes = 0, 1 if problem.loss.quadratic else POLISH_STEPS
     if problem.gradient_scale is None and warm:
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
@@ -73,10 +76,13 @@ def coordinate_descent(
         del smooth_gradient
         history.append(certificate.objective)
         converged = certificate.holds(problem, tol)
-        if converged and not done and certificate.residual > POLISHED and state.polish():
-            done = True
+        finishing = converged and polishes > 0 and certificate.residual > POLISHED
+        polishes -= finishing
+        if finishing and state.polish():
             continue
-        if converged or epochs >= max_iter:
+        # Small problems go on where the support is not the last one yet.
+        finishing = finishing and small
+        if (converged and not finishing) or epochs >= max_iter:
             break
         resting = len(history) > 1 and history[-1] == history[-2] and not problem.convex
         if resting and state.jump(certificate, 0.5 * tol):

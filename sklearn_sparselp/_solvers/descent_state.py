@@ -10,7 +10,7 @@ from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, sweep_violators
 from .problem import Problem
-from .support_newton import SupportModel, newton_step, polished
+from .support_newton import ROUNDING, SupportModel, newton_step, polished
 
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
@@ -91,17 +91,22 @@ class DescentState:
         return float(raw_gradient @ np.divide(raw_gradient, weights, out=np.zeros_like(weights), where=weights > 0.0))
 
     def polish(self) -> bool:
-        """Take a last Newton step on the support if that is cheap; return whether anything changed."""
-        if not self.problem.loss.quadratic:
-            return False
+        """Take a Newton step on the support if that is cheap; return whether it has won anything."""
+        problem = self.problem
         support = np.flatnonzero(self.w)
-        block = self.problem.design.columns(support)
-        coef = polished(self.problem, block, support, self.w[support], self.raw_gradient, self.curvature, self._gram)
+        block, start = problem.design.columns(support), self.w[support]
+        model = problem.support_model(block, support, start, self.prediction, self.raw_gradient, self.curvature)
+        coef = polished(problem, model, self._gram)
         if coef is None:
             return False
+        before, intercept = problem.objective(self.w, self.prediction), self.intercept
         self.w[support] = coef
         self.refresh()
-        return True
+        if problem.loss.quadratic or problem.objective(self.w, self.prediction) <= before * (1.0 + ROUNDING):
+            return True
+        self.w[support], self.intercept = start, intercept
+        self.refresh()
+        return False
 
     def descend_models(
         self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND

@@ -11,10 +11,8 @@ from .._core._penalty import updates
 from .certificate import Certificate, move_alone
 from .design import ColumnBlock
 from .problem import Problem, SolveResult
-from .support_newton import POLISHED, polished
+from .support_newton import POLISH_STEPS, POLISHED, ROUNDING, polished
 
-# Newton steps at the end, at most: for p = 1 and 2 with squared error one is exact, else each squares the error.
-POLISH_STEPS = 5
 # Violators of one sweep, at least; beyond that as many as the support has.
 SMALLEST_SWEEP = 100
 # Non-convex problems: a step this far below the largest violation has nothing left to win, a sweep has.
@@ -117,8 +115,10 @@ class Schedule:
         wait = FIRST_WAIT if self._last is None else LONGEST_WAIT
         if self._last is not None and 1.0 < excess < self._last[1] < math.inf:
             steps = iteration - self._last[0]
-            left = steps * math.log(excess) / (math.log(self._last[1]) - math.log(excess))
-            wait = int(min(max(0.5 * left, 1.0), wait))
+            # Both logarithms may round to the same number.
+            decay = math.log(self._last[1]) - math.log(excess)
+            if decay > 0.0:
+                wait = int(min(max(0.5 * steps * math.log(excess) / decay, 1.0), wait))
         self._next = iteration + wait
         self._last = (iteration, excess)
 
@@ -234,13 +234,14 @@ class Polisher:
         self._left -= 1
         raw_gradient, curvature = problem.derivatives(point.prediction)
         block = problem.design.few_columns(support)
-        coef = polished(problem, block, support, point.w[support], raw_gradient, curvature)
+        w = point.w[support]
+        coef = polished(problem, problem.support_model(block, support, w, point.prediction, raw_gradient, curvature))
         if coef is None:
             return None
         w = point.w.copy()
         w[support] = coef
         new = Iterate.at(problem, w, point.intercept)
-        return new if new.objective <= point.objective else None
+        return new if new.objective <= point.objective * (1.0 + ROUNDING) else None
 
 
 def finish(

@@ -15,7 +15,11 @@ from .._core._loss import LogLoss, Multinomial
 from .._core._penalty import Penalty
 from .design import NO_INDEX, ColumnBlock, Design
 from .problem import Problem
+from .support_newton import SupportModel
 
+# A matrix of second derivatives on the support up to this size, and up to so many values that it walks.
+LARGEST_FACTOR = 200
+LARGEST_WORK = 2_000_000
 # Of the K-dimensional search for the intercepts.
 MOST_STEPS = 100
 EPS = np.finfo(np.float64).eps
@@ -33,7 +37,6 @@ class StackedBlock:
     """
 
     rows = NO_INDEX
-    factored = False
 
     def __init__(self, blocks: list[ColumnBlock], softmax: Softmax | None = None):
         self._blocks = blocks
@@ -44,6 +47,21 @@ class StackedBlock:
         return sum(len(block) for block in self._blocks)
 
     @property
+    def factored(self) -> bool:
+        """Whether the matrix of second derivatives is small enough to be made, a column at a time."""
+        return len(self) <= LARGEST_FACTOR and len(self) * self.n_samples <= LARGEST_WORK
+
+    def gram(self, curvature: object = None) -> np.ndarray:
+        """Return ``block.T @ H @ block``, H the second derivative in the predictions."""
+        matrix = np.empty((len(self), len(self)))
+        unit = np.zeros(len(self))
+        for k in range(len(self)):
+            unit[k] = 1.0
+            matrix[k] = self.products(self.bend(self.combine(unit)))
+            unit[k] = 0.0
+        return 0.5 * (matrix + matrix.T)
+
+    @property
     def n_samples(self) -> int:
         """Predictions, of all classes."""
         return sum(block.n_samples for block in self._blocks)
@@ -52,6 +70,10 @@ class StackedBlock:
     def n_stored(self) -> int:
         """Stored values of the blocks."""
         return sum(block.n_stored for block in self._blocks)
+
+    def coupled(self, softmax: Softmax) -> StackedBlock:
+        """Return the same columns with a curvature between classes."""
+        return StackedBlock(self._blocks, softmax)
 
     def products(self, vector: np.ndarray) -> np.ndarray:
         """Return ``block.T @ vector``."""
@@ -89,7 +111,12 @@ class Softmax:
         likely = np.exp(prediction - prediction.max(axis=0))
         likely /= likely.sum(axis=0)
         self._likely, self._weights = likely, weights
-        self._inverse = np.linalg.pinv(self.of_intercepts(), hermitian=True) if centred else None
+        self._inverse = None
+        if centred:
+            # Intercepts that move alike change nothing: with the mean of all taken out the matrix is regular.
+            bends = self.of_intercepts()
+            rank_one = np.full_like(bends, bends.trace() / bends.shape[0] ** 2)
+            self._inverse = np.linalg.pinv(bends + rank_one, rcond=1e-14, hermitian=True)
 
     def of_intercepts(self) -> np.ndarray:
         """Return the matrix of shape (n_classes, n_classes) of second derivatives in the intercepts."""
@@ -155,9 +182,9 @@ class StackedDesign:
         ends = np.searchsorted(features, n_features * np.arange(1, self.n_classes))
         return [part - k * n_features for k, part in enumerate(np.split(features, ends))]
 
-    def columns(self, features: np.ndarray, softmax: Softmax | None = None) -> StackedBlock:
+    def columns(self, features: np.ndarray) -> StackedBlock:
         """Return some columns, see `Design.columns`."""
-        return StackedBlock([self.base.columns(part) for part in self.split(features)], softmax)
+        return StackedBlock([self.base.columns(part) for part in self.split(features)])
 
     def few_columns(self, features: np.ndarray) -> StackedBlock:
         """Return some columns, see `Design.few_columns`."""
@@ -217,6 +244,16 @@ class MultinomialProblem(Problem):
         """Add to the predictions of each class its intercept, in place."""
         self.by_class(prediction)[:] += np.broadcast_to(intercept, self.n_classes)[:, np.newaxis]
 
+    def support_model(
+        self, block: StackedBlock, support: np.ndarray, w: np.ndarray, prediction: np.ndarray,
+        raw_gradient: np.ndarray, curvature: np.ndarray,
+    ) -> SupportModel:  # fmt: skip
+        """Return the quadratic model on the support at these predictions, classes coupled, intercepts profiled out."""
+        _, column_curvature = block.moments(curvature, self.fit_intercept)
+        softmax = Softmax(self.by_class(prediction), self.by_class(self.weights)[0], self.fit_intercept)
+        coupled = block.coupled(softmax)
+        return SupportModel(coupled, support, w, raw_gradient, None, column_curvature, None, 1.0)
+
     def parts(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, ColumnBlock, slice]]:
         """Yield the features of each class, see `Problem.parts`: classes bend each other."""
         design = self.design.base
@@ -224,10 +261,6 @@ class MultinomialProblem(Problem):
             if part.size:
                 samples = slice(k * design.n_samples, (k + 1) * design.n_samples)
                 yield part + k * design.n_features, design.few_columns(part), samples
-
-    def softmax(self, prediction: np.ndarray) -> Softmax:
-        """Return the second derivative at these predictions."""
-        return Softmax(self.by_class(prediction), self.by_class(self.weights)[0], self.fit_intercept)
 
     def best_intercept(self, offset: np.ndarray, start: np.ndarray | float) -> np.ndarray:
         """Return the intercepts, of sum 0, that minimise the loss at ``offset`` plus them."""
@@ -238,13 +271,12 @@ class MultinomialProblem(Problem):
         prediction = offset.copy()
         self.shift(prediction, best)
         value, damping = self.loss.value(self.y, prediction, self.weights), 0.0
+        gradient = self.by_class(self.derivatives(prediction)[0])
         for _ in range(MOST_STEPS):
-            gradient = self.by_class(self.derivatives(prediction)[0])
             slopes = gradient.sum(axis=1)
             if (np.abs(slopes) <= 4.0 * EPS * np.abs(gradient).sum(axis=1)).all():
                 break
-            softmax = Softmax(self.by_class(prediction), self.by_class(self.weights)[0], False)
-            bends = softmax.of_intercepts()
+            bends = Softmax(self.by_class(prediction), self.by_class(self.weights)[0], False).of_intercepts()
             # Where predictions are far apart the curvature vanishes; a bound of it is 1/2.
             bends.flat[:: self.n_classes + 1] += damping + 1e-12 * bends.trace()
             step = -np.linalg.lstsq(bends, slopes)[0]
@@ -252,16 +284,18 @@ class MultinomialProblem(Problem):
             new = offset.copy()
             self.shift(new, best + step)
             new_value = self.loss.value(self.y, new, self.weights)
-            if new_value > value * (1.0 + EPS):
+            if new_value > value * (1.0 + 8.0 * EPS):
                 if damping >= 1.0:
                     break
                 damping = max(10.0 * damping, 1e-6)
                 continue
             damping = 0.1 * damping if damping > 1e-6 else 0.0
-            still = np.abs(step).max() <= 4.0 * EPS * np.abs(best).max()
-            best, prediction, value = best + step, new, new_value
-            if still:
+            new_gradient = self.by_class(self.derivatives(new)[0])
+            # Values say nothing more at their rounding: then a step must halve the slopes.
+            steepest = np.abs(new_gradient.sum(axis=1)).max()
+            if new_value >= value * (1.0 - 8.0 * EPS) and steepest > 0.5 * np.abs(slopes).max():
                 break
+            best, prediction, value, gradient = best + step, new, new_value, new_gradient
         return best
 
     def class_problems(self) -> list[ClassProblem]:

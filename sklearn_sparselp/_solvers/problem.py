@@ -10,6 +10,7 @@ import numpy as np
 from .._core._loss import Loss
 from .._core._penalty import Penalty, entry_gradients, total
 from .design import ColumnBlock, Design
+from .support_newton import SupportModel
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,21 @@ class Problem:
     def shift(self, prediction: np.ndarray, intercept: float) -> None:
         """Add an intercept to predictions, in place."""
         prediction += intercept
+
+    def support_model(
+        self, block: ColumnBlock, support: np.ndarray, w: np.ndarray, prediction: np.ndarray,
+        raw_gradient: np.ndarray, curvature: np.ndarray,
+    ) -> SupportModel | None:  # fmt: skip
+        """Return the quadratic model on the support at these predictions, None where it is flat along a column."""
+        if self.loss.quadratic:
+            sums, column_curvature, total = self.sums[support], self.lipschitz[support] - self.penalty.l2_reg, 1.0
+        else:
+            sums, column_curvature = block.moments(curvature, self.fit_intercept)
+            total = float(curvature.sum())
+            if total <= 0.0 or (column_curvature <= 0.0).any():
+                return None
+        sums = sums if self.fit_intercept else None
+        return SupportModel(block, support, w, raw_gradient, curvature, column_curvature, sums, total)
 
     def parts(self, features: np.ndarray) -> Iterator[tuple[np.ndarray, ColumnBlock, slice]]:
         """Yield features of one curvature bound for all, their columns, and which predictions these hold."""

@@ -25,9 +25,14 @@ DENSE_SPEED = 0.2
 # Of a matrix scaled to unit diagonal.
 SMALLEST_PIVOT = 1e-11
 # A small support gets one more Newton step at the end, unless its residual is this small: the solution then hardly
-# depends on tol. It may cost at most so many passes over X.
+# depends on tol. It may cost at most so many passes over X. For p = 1 and 2 with squared error one step is exact,
+# else each of some squares the error.
 POLISHED = 1e-10
 POLISH_PASSES = 2
+POLISH_STEPS = 5
+SMALL = 500_000
+# Such a step wins less than the rounding of the objective in the end.
+ROUNDING = 1e-15
 # phi'' is unbounded near 0 for 1 < p < 2; beyond this a coordinate stands still anyway.
 LARGEST_CURVATURE = 1e150
 NO_FEATURES = np.empty(0, dtype=np.int64)
@@ -82,7 +87,7 @@ class NewtonStep:
     work : float
         What it cost, in stored values that an epoch could have visited instead.
     regular : bool
-        Whether the Hessian was factored as it is.
+        Whether the Hessian was factored as it is, or its system solved to the end.
     """
 
     coef: np.ndarray | None
@@ -94,7 +99,7 @@ class NewtonStep:
 
 
 def newton_step(
-    penalty, model: SupportModel, gram: GramCache | None, tol: float
+    penalty, model: SupportModel, gram: GramCache | None, tol: float, slack: float = 0.0
 ) -> NewtonStep:
     """Return a step that lowers the quadratic model on the support, or None.
 
@@ -112,6 +117,8 @@ def newton_step(
         For curvature that does not change.
     tol : float
         Size of gradient that is as good as zero.
+    slack : float
+        By how much of the penalty the model may rise: by rounding, or not at all.
 
     Returns
     -------
@@ -140,7 +147,7 @@ def newton_step(
             moved -= d @ model.sums / model.total
         bent = model.block.bend(moved, model.curvature)
         change = smooth @ d + 0.5 * (moved @ bent) + total_on(penalty, features, new) - start
-        return NewtonStep(new, moved, bent, cut, hessian.work, hessian.regular) if change < 0.0 else None
+        return NewtonStep(new, moved, bent, cut, hessian.work, hessian.regular) if change < slack * start else None
 
     failed = NewtonStep(None, None, None, True, hessian.work, False)
     smallest = penalty.sparsity_threshold
@@ -178,39 +185,20 @@ def newton_step(
     return failed
 
 
-def polished(
-    problem, block: ColumnBlock, support: np.ndarray, w: np.ndarray, raw_gradient: np.ndarray,
-    curvature: np.ndarray, gram: GramCache | None = None,
-) -> np.ndarray | None:  # fmt: skip
+def polished(problem, model: SupportModel | None, gram: GramCache | None = None) -> np.ndarray | None:
     """Return the end of a full, well-determined Newton step on the support, None where that is dear or there is none.
 
     Parameters
     ----------
     problem : Problem
-    block : ColumnBlock
-        The columns of the support.
-    support : ndarray of shape (n_support,), dtype int64
-    w : ndarray of shape (n_support,)
-        Coefficients of the support.
-    raw_gradient, curvature : ndarray of shape (n_samples,)
-        Derivatives in each prediction.
+    model : SupportModel or None
+        From `Problem.support_model`.
     gram : GramCache or None
     """
-    if not block.factored:
+    budget = max(POLISH_PASSES * problem.design.n_stored, SMALL)
+    if model is None or len(model.block) == 0 or len(model.block) * model.block.n_stored > budget:
         return None
-    budget = max(POLISH_PASSES * problem.design.n_stored, 100_000)
-    if support.size == 0 or support.size * block.n_stored > budget:
-        return None
-    if problem.loss.quadratic:
-        sums, column_curvature, total = problem.sums[support], problem.lipschitz[support] - problem.penalty.l2_reg, 1.0
-    else:
-        sums, column_curvature = block.moments(curvature, problem.fit_intercept)
-        total = float(curvature.sum())
-        if total <= 0.0 or (column_curvature <= 0.0).any():
-            return None
-    sums = sums if problem.fit_intercept else None
-    model = SupportModel(block, support, w, raw_gradient, curvature, column_curvature, sums, total)
-    step = newton_step(problem.penalty, model, gram, 0.0)
+    step = newton_step(problem.penalty, model, gram, 0.0, ROUNDING)
     return step.coef if step.regular and not step.cut else None
 
 
@@ -255,7 +243,9 @@ class _Hessian:
         if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS:
             return None
         new = features if gram is None else gram.missing(features)
-        if block.rows.shape[0] == 0:
+        if not isinstance(block, ColumnBlock):
+            cost = float(len(block) * (block.n_samples + block.n_stored))
+        elif block.rows.shape[0] == 0:
             cost = DENSE_SPEED * new.size * block.n_stored
         else:
             cost = ROW_SKEW * new.size / len(block) * block.n_stored**2 / block.n_samples
@@ -336,6 +326,7 @@ class _Hessian:
             solution += step * direction
             residual -= step * image
             if np.abs(residual).max() <= limit:
+                self.regular = True
                 break
             preconditioned = inverse * residual
             new_product = residual @ preconditioned
