@@ -50,7 +50,7 @@ def classifiers():
                 common |= {"l2_reg": 1e-3 if p == 0 else 0.0}
                 common |= {"tol": {"cd": 1e-4, "pg": 1e-8, "gd": 1e-10}[solver]}
                 yield SparseLpClassifier(p, 1e-3, **common)
-                if not row.smooth_only:
+                if loss == "log_loss" and not row.smooth_only:
                     yield SparseLpClassifier(p, 1e-3, sparsity_threshold=0.05, **common)
         yield SparseLpClassifier(p=2, warm_start=True, solver=solver)
 
