@@ -13,7 +13,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
 from ._base import SparseLpModel
-from ._core._loss import Gamma, Huber, Loss, Poisson, SquaredError
+from ._core._log_link import Gamma, Poisson
+from ._core._loss import Huber, Loss, SquaredError
 from ._solvers import SOLVERS, Design, Problem
 from ._validation import (
     Interval,

@@ -7,14 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn_sparselp._core._loss import (
-    Gamma,
-    Huber,
-    LogLoss,
-    Poisson,
-    SquaredError,
-    SquaredHinge,
-)
+from sklearn_sparselp._core._log_link import Gamma, Poisson
+from sklearn_sparselp._core._loss import Huber, LogLoss, SquaredError, SquaredHinge
 from sklearn_sparselp._core._penalty import LpPenalty
 
 from sklearn_sparselp._solvers import Design, Problem, solve

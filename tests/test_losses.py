@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mpmath import mp, mpf
-from sklearn_sparselp._core._loss import (
-    Gamma,
-    Huber,
-    LogLoss,
-    Poisson,
-    SquaredError,
-    SquaredHinge,
-)
+from sklearn_sparselp._core._log_link import Gamma, Poisson
+from sklearn_sparselp._core._loss import Huber, LogLoss, SquaredError, SquaredHinge
 
 mp.dps = 60
 EPS = np.finfo(np.float64).eps
@@ -83,8 +77,10 @@ CLASSES = {name: (loss, targets) for name, (loss, targets, _) in FORMULAS.items(
 def evaluate(loss, y, f, weight=1.0):
     one = np.array([weight])
     gradient, curvature = np.empty(1), np.empty(1)
-    loss.derivatives(np.array([y]), np.array([f]), one, gradient, curvature)
-    return loss.value(np.array([y]), np.array([f]), one), gradient[0], curvature[0]
+    value = loss.value(np.array([y]), np.array([f]), one)
+    again = loss.derivatives(np.array([y]), np.array([f]), one, gradient, curvature)
+    np.testing.assert_allclose(again, value, rtol=1e-14)
+    return value, gradient[0], curvature[0]
 
 
 def close(found, exact, noise):
@@ -194,21 +190,43 @@ def test_the_best_scale_is_no_worse_than_others_within_the_limit(name, limit):
         assert best <= min(others) + 1e-12
 
 
-@pytest.mark.parametrize("name", ["poisson", "gamma", "log_loss", "squared_hinge", "huber"])
-def test_the_curvature_of_a_majoriser_is_not_below_the_loss(name):
+@pytest.mark.parametrize("name", [name for name in CLASSES if name != "squared_error"])
+def test_a_majoriser_is_not_below_the_loss_within_its_reach_and_bends_like_it_at_no_reach(name):
     loss, targets = CLASSES[name]
     rng = np.random.default_rng(3)
-    # A loss without a curvature bound has none of its own beyond short steps.
-    reach = 0.0 if np.isinf(loss.curvature_bound) else 5.0
-    for _ in range(200):
+    for _ in range(400):
         y = np.array([rng.choice([t for t in targets if abs(t) < 1e50])])
         f, one, curvature = 3.0 * rng.normal(size=1), np.ones(1), np.empty(1)
-        loss.majoriser(y, f, one, curvature)
         value, slope, bend = evaluate(loss, y[0], f[0])
-        assert curvature[0] >= bend
-        step = reach * rng.normal()
+        loss.majoriser(y, f, one, np.zeros(1), curvature)
+        np.testing.assert_allclose(curvature[0], bend, rtol=1e-14)
+        reach = rng.choice([0.1, 1.0, 10.0, np.inf])
+        loss.majoriser(y, f, one, np.array([reach]), curvature)
+        assert bend <= curvature[0] <= max(loss.curvature_bound, bend) * (1.0 + 1e-15)
+        step = np.clip(5.0 * rng.normal(), -reach, reach)
+        if name in ("poisson", "gamma"):
+            # Bounded on the way to the best prediction, log(y), and no further.
+            towards = np.log(y[0] + 1e-300) - f[0]
+            step = np.copysign(min(abs(step), abs(towards)), towards)
         model = value + slope * step + 0.5 * curvature[0] * step * step
         assert evaluate(loss, y[0], f[0] + step)[0] <= model + 1e-12 * (1.0 + abs(model))
+
+
+@pytest.mark.parametrize("name", ["huber", "log_loss", "squared_hinge"])
+@pytest.mark.parametrize("start", [0.0, -40.0, 1e3])
+def test_the_search_for_the_intercept_ends_at_a_minimum_from_anywhere(name, start):
+    loss, targets = CLASSES[name]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y = rng.choice([t for t in targets if abs(t) < 1e50], size=9)
+        y[:2] = targets[:2]
+        f, weights = 10.0 ** rng.uniform(-3, 3) * rng.normal(size=9), rng.integers(1, 3, 9) / 9.0
+        shift = loss.best_shift(y, f, weights, start)
+        gradient, curvature = np.empty(9), np.empty(9)
+        loss.derivatives(y, f + shift, weights, gradient, curvature)
+        # The slope of a rounding of the shift is all that may be left.
+        rounding = 1e-15 * (np.abs(gradient).sum() + abs(shift) * curvature.sum())
+        assert abs(gradient.sum()) <= 8.0 * rounding
 
 
 @pytest.mark.parametrize(("loss", "low"), [(Poisson(), 0.0), (Gamma(), 1e-6)])

@@ -1,7 +1,11 @@
 # Losses on whole vectors: value, gradient, curvature, conjugate.
 # y: targets, f: predictions, s: weights that sum to one; every sum runs in double.
 
-from libc.math cimport INFINITY, NAN, exp, fabs, log, log1p
+from libc.float cimport DBL_EPSILON as EPS
+from libc.math cimport INFINITY, NAN, exp, fabs, fmax, fmin, log, log1p, tanh
+
+# Steps of the search for an intercept, at most: a bracket of any size is then down to rounding.
+cdef int MAX_SEARCH = 100
 
 
 cdef class Loss:
@@ -28,21 +32,55 @@ cdef class Loss:
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i loss'(y_i, f_i)`` and ``s_i loss''(y_i, f_i)``."""
+        """Fill ``s_i loss'(y_i, f_i)`` and ``s_i loss''(y_i, f_i)``; return `value`."""
         gradient[:] = NAN
         curvature[:] = NAN
+        return NAN
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
-                  const double[::1] s not None, double[::1] curvature not None):
-        """Fill curvatures of a quadratic that touches the loss at f and is nowhere below it."""
+                  const double[::1] s not None, const double[::1] reach not None, double[::1] curvature not None):
+        """Fill curvatures of a quadratic that touches the loss at f and is not below it within ``f_i +- reach_i``."""
         cdef Py_ssize_t i
         with nogil:
             for i in range(y.shape[0]):
                 curvature[i] = self.curvature_bound * s[i]
 
-    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
-        """Return the b at which ``value`` of ``f + b`` is smallest, where that has a closed form."""
-        return NAN
+    cdef void slopes(self, const double* y, const double* f, const double* s, Py_ssize_t n, double shift,
+                     double* sums) noexcept nogil:
+        sums[0] = sums[1] = sums[2] = NAN
+
+    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None,
+                   double start=0.0):
+        """Return the b at which ``value`` of ``f + b`` is smallest, searched from ``start``.
+
+        Newton's steps within a shrinking bracket, up to rounding of the slope.
+        """
+        cdef double sums[3]
+        cdef double low = -INFINITY, high = INFINITY, b = start, new, reach = 0.0, slope
+        cdef int _
+        with nogil:
+            for _ in range(MAX_SEARCH):
+                self.slopes(&y[0], &f[0], &s[0], y.shape[0], b, sums)
+                slope = sums[0]
+                if not fabs(slope) > 4.0 * EPS * sums[2]:
+                    break
+                if slope < 0.0:
+                    low = b
+                else:
+                    high = b
+                new = b - slope / sums[1] if 1e300 * sums[1] > fabs(slope) else INFINITY
+                if low > -INFINITY and high < INFINITY:
+                    if not low < new < high:
+                        new = 0.5 * (low + high)
+                else:
+                    # Not bracketed yet: where the slope has levelled out Newton's step has no bound of its own.
+                    reach = fmax(4.0 * reach, fabs(slope) / self.curvature_bound)
+                    new = b + (fmin(fabs(new - b), reach) if slope < 0.0 else -fmin(fabs(new - b), reach))
+                if fabs(new - b) <= 4.0 * EPS * fabs(new):
+                    b = new
+                    break
+                b = new
+        return b if sums[0] == sums[0] else NAN
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -73,12 +111,15 @@ cdef class SquaredError(Loss):
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (f_i - y_i)`` and ``s_i``."""
+        """Fill ``s_i (f_i - y_i)`` and ``s_i``; return `value`."""
         cdef Py_ssize_t i
+        cdef double total = 0.0
         with nogil:
             for i in range(y.shape[0]):
                 gradient[i] = s[i] * (f[i] - y[i])
                 curvature[i] = s[i]
+                total += gradient[i] * (f[i] - y[i])
+        return 0.5 * total
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -144,28 +185,52 @@ cdef class Huber(Loss):
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i clip(f_i - y_i, -epsilon, epsilon)`` and ``s_i`` inside, 0 outside."""
+        """Fill ``s_i clip(f_i - y_i, -epsilon, epsilon)`` and ``s_i`` inside, 0 outside; return `value`."""
         cdef Py_ssize_t i
-        cdef double residual, epsilon = self.epsilon
+        cdef double residual, total = 0.0, epsilon = self.epsilon
         with nogil:
             for i in range(y.shape[0]):
                 residual = f[i] - y[i]
                 if fabs(residual) <= epsilon:
                     gradient[i] = s[i] * residual
                     curvature[i] = s[i]
+                    total += 0.5 * gradient[i] * residual
                 else:
                     gradient[i] = s[i] * (epsilon if residual > 0.0 else -epsilon)
                     curvature[i] = 0.0
+                    total += gradient[i] * residual - 0.5 * s[i] * epsilon * epsilon
+        return total
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
-                  const double[::1] s not None, double[::1] curvature not None):
-        """Fill ``s_i min(1, epsilon / |f_i - y_i|)``: the loss is concave in the squared residual."""
+                  const double[::1] s not None, const double[::1] reach not None, double[::1] curvature not None):
+        """Fill ``s_i min(1, epsilon / |f_i - y_i|)``, 0 for a linear piece longer than ``reach_i``.
+
+        The loss is concave in the squared residual.
+        """
         cdef Py_ssize_t i
         cdef double size, epsilon = self.epsilon
         with nogil:
             for i in range(y.shape[0]):
                 size = fabs(f[i] - y[i])
-                curvature[i] = s[i] if size <= epsilon else s[i] * epsilon / size
+                if size <= epsilon:
+                    curvature[i] = s[i]
+                else:
+                    curvature[i] = s[i] * epsilon / size if size - reach[i] <= epsilon else 0.0
+
+    cdef void slopes(self, const double* y, const double* f, const double* s, Py_ssize_t n, double shift,
+                     double* sums) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double residual, slope = 0.0, bend = 0.0, size = 0.0, epsilon = self.epsilon
+        for i in range(n):
+            residual = f[i] + shift - y[i]
+            if fabs(residual) <= epsilon:
+                slope += s[i] * residual
+                bend += s[i]
+                size += s[i] * fabs(residual)
+            else:
+                slope += s[i] * epsilon if residual > 0.0 else -s[i] * epsilon
+                size += s[i] * epsilon
+        sums[0], sums[1], sums[2] = slope, bend, size
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -204,17 +269,60 @@ cdef class LogLoss(Loss):
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (sigma(f_i) - y_i)`` and ``s_i sigma(f_i) sigma(-f_i)``, without cancellation."""
+        """Fill ``s_i (sigma(f_i) - y_i)`` and ``s_i sigma(f_i) sigma(-f_i)``, without cancellation; return `value`."""
         cdef Py_ssize_t i
-        cdef double small, likely, unlikely, against
+        cdef double small, likely, unlikely, size, total = 0.0
+        cdef bint wrong
         with nogil:
             for i in range(y.shape[0]):
-                small = exp(-fabs(f[i]))
+                size = fabs(f[i])
+                small = exp(-size)
                 likely = 1.0 / (1.0 + small)
                 unlikely = small * likely
-                against = likely if (f[i] > 0.0) != (y[i] > 0.5) else unlikely
-                gradient[i] = -s[i] * against if y[i] > 0.5 else s[i] * against
+                wrong = (f[i] > 0.0) != (y[i] > 0.5)
+                gradient[i] = s[i] * (likely if wrong else unlikely)
+                if y[i] > 0.5:
+                    gradient[i] = -gradient[i]
                 curvature[i] = s[i] * likely * unlikely
+                if s[i] > 0.0:
+                    total += s[i] * ((size if wrong else 0.0) + log1p(small))
+        return total
+
+    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
+                  const double[::1] s not None, const double[::1] reach not None, double[::1] curvature not None):
+        """Fill the smaller of ``loss''`` at its largest within ``reach_i`` and ``s_i tanh(|f_i|/2) / (2 |f_i|)``.
+
+        The second is the least curvature of a quadratic that is nowhere below (Jaakkola and Jordan,
+        "Bayesian parameter estimation via variational methods", Stat. Comput. 10 (2000)).
+        """
+        cdef Py_ssize_t i
+        cdef double size, small, bend
+        with nogil:
+            for i in range(y.shape[0]):
+                size = fabs(f[i])
+                bend = 0.25
+                if size > reach[i]:
+                    small = exp(reach[i] - size)
+                    bend = small / ((1.0 + small) * (1.0 + small))
+                # Within a short reach the other is no smaller.
+                if reach[i] > 0.5 and size > 1e-4:
+                    bend = fmin(bend, 0.5 * tanh(0.5 * size) / size)
+                curvature[i] = s[i] * bend
+
+    cdef void slopes(self, const double* y, const double* f, const double* s, Py_ssize_t n, double shift,
+                     double* sums) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double small, likely, value, slope = 0.0, bend = 0.0, size = 0.0
+        for i in range(n):
+            value = f[i] + shift
+            small = exp(-fabs(value))
+            likely = s[i] / (1.0 + small)
+            bend += likely * small / (1.0 + small)
+            if (value > 0.0) == (y[i] > 0.5):
+                likely = small * likely
+            size += likely
+            slope += -likely if y[i] > 0.5 else likely
+        sums[0], sums[1], sums[2] = slope, bend, size
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -288,7 +396,7 @@ cdef class Multinomial(Loss):
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (p_ki - y_ki)`` and ``s_i p_ki (1 - p_ki)``, p the softmax of f."""
+        """Fill ``s_i (p_ki - y_ki)`` and ``s_i p_ki (1 - p_ki)``, p the softmax of f; return `value`."""
         cdef Py_ssize_t i, k, at, likely, n = y.shape[0] // self.n_classes
         cdef double highest, total, rest
         with nogil:
@@ -316,6 +424,7 @@ cdef class Multinomial(Loss):
                     else:
                         curvature[at] = s[i] * gradient[at] * (1.0 - gradient[at])
                         gradient[at] = s[i] * (gradient[at] - 1.0) if y[at] > 0.5 else s[i] * gradient[at]
+        return self.value(y, f, s)
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -364,18 +473,43 @@ cdef class SquaredHinge(Loss):
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``-2 t_i s_i max(0, 1 - t_i f_i)``, and ``2 s_i`` where that is not 0."""
+        """Fill ``-2 t_i s_i max(0, 1 - t_i f_i)``, and ``2 s_i`` where that is not 0; return `value`."""
         cdef Py_ssize_t i
-        cdef double short
+        cdef double short, total = 0.0
         with nogil:
             for i in range(y.shape[0]):
                 short = 1.0 - f[i] if y[i] > 0.5 else 1.0 + f[i]
                 if short > 0.0:
                     gradient[i] = -2.0 * s[i] * short if y[i] > 0.5 else 2.0 * s[i] * short
                     curvature[i] = 2.0 * s[i]
+                    if s[i] > 0.0:
+                        total += s[i] * short * short
                 else:
                     gradient[i] = 0.0
                     curvature[i] = 0.0
+        return total
+
+    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
+                  const double[::1] s not None, const double[::1] reach not None, double[::1] curvature not None):
+        """Fill ``2 s_i``, 0 where the loss is 0 within ``reach_i``."""
+        cdef Py_ssize_t i
+        cdef double short
+        with nogil:
+            for i in range(y.shape[0]):
+                short = 1.0 - f[i] if y[i] > 0.5 else 1.0 + f[i]
+                curvature[i] = 2.0 * s[i] if short + reach[i] > 0.0 else 0.0
+
+    cdef void slopes(self, const double* y, const double* f, const double* s, Py_ssize_t n, double shift,
+                     double* sums) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double short, slope = 0.0, bend = 0.0, size = 0.0
+        for i in range(n):
+            short = 1.0 - f[i] - shift if y[i] > 0.5 else 1.0 + f[i] + shift
+            if short > 0.0:
+                bend += 2.0 * s[i]
+                size += 2.0 * s[i] * short
+                slope += -2.0 * s[i] * short if y[i] > 0.5 else 2.0 * s[i] * short
+        sums[0], sums[1], sums[2] = slope, bend, size
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -410,145 +544,3 @@ cdef bint _hinge_terms(const double[::1] y, const double[::1] dual, const double
             linear[0] += size
             square[0] += size * size / s[i]
     return True
-
-
-cdef class Poisson(Loss):
-    """``loss(y, f) = exp(f) - y f + y log(y) - y`` for y >= 0: half the deviance at the mean exp(f)."""
-
-    def __init__(self):
-        self.quadratic = False
-        self.curvature_bound = INFINITY
-
-    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
-        """Return the weighted sum of the losses; infinite where exp(f_i) is."""
-        cdef Py_ssize_t i
-        cdef double total = 0.0
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    total += s[i] * (exp(f[i]) + (y[i] * (log(y[i]) - f[i] - 1.0) if y[i] > 0.0 else 0.0))
-        return total
-
-    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
-                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (exp(f_i) - y_i)`` and ``s_i exp(f_i)``."""
-        cdef Py_ssize_t i
-        cdef double mean
-        with nogil:
-            for i in range(y.shape[0]):
-                mean = exp(f[i])
-                gradient[i] = s[i] * (mean - y[i]) if s[i] > 0.0 else 0.0
-                curvature[i] = s[i] * mean if s[i] > 0.0 else 0.0
-
-    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
-        """Return ``log(sum_i s_i y_i) - log(sum_i s_i exp(f_i))``, minus infinity where every y_i is 0."""
-        cdef Py_ssize_t i
-        cdef double targets = 0.0, means = 0.0, highest = -INFINITY
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0 and f[i] > highest:
-                    highest = f[i]
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    targets += s[i] * y[i]
-                    means += s[i] * exp(f[i] - highest)
-        return log(targets) - log(means) - highest if targets > 0.0 else -INFINITY
-
-    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
-                  const double[::1] s not None, double[::1] curvature not None):
-        """Fill ``s_i max(exp(f_i), y_i)``; no quadratic is nowhere below, this one is good for short steps."""
-        cdef Py_ssize_t i
-        with nogil:
-            for i in range(y.shape[0]):
-                curvature[i] = s[i] * max(exp(f[i]), y[i]) if s[i] > 0.0 else 0.0
-
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sum_i s_i (m_i log m_i - m_i - y_i log y_i + y_i)``, ``m_i = y_i + scale dual_i / s_i``.
-
-        Infinite where an m_i is negative.
-        """
-        cdef Py_ssize_t i
-        cdef double total = 0.0, mean
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    mean = y[i] + scale * dual[i] / s[i]
-                    if mean < -1e-14 * y[i]:
-                        total = INFINITY
-                        break
-                    if mean > 0.0:
-                        total += s[i] * mean * (log(mean) - 1.0)
-                    if y[i] > 0.0:
-                        total -= s[i] * y[i] * (log(y[i]) - 1.0)
-        return total
-
-
-cdef class Gamma(Loss):
-    """``loss(y, f) = y exp(-f) + f - log(y) - 1`` for y > 0: half the deviance at the mean exp(f)."""
-
-    def __init__(self):
-        self.quadratic = False
-        self.curvature_bound = INFINITY
-
-    def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
-        """Return the weighted sum of the losses; infinite where y_i exp(-f_i) is."""
-        cdef Py_ssize_t i
-        cdef double total = 0.0, log_ratio
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    log_ratio = log(y[i]) - f[i]
-                    total += s[i] * (exp(log_ratio) - log_ratio - 1.0)
-        return total
-
-    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
-                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (1 - y_i exp(-f_i))`` and ``s_i y_i exp(-f_i)``."""
-        cdef Py_ssize_t i
-        cdef double ratio
-        with nogil:
-            for i in range(y.shape[0]):
-                ratio = exp(log(y[i]) - f[i])
-                gradient[i] = s[i] * (1.0 - ratio) if s[i] > 0.0 else 0.0
-                curvature[i] = s[i] * ratio if s[i] > 0.0 else 0.0
-
-    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
-        """Return ``log(sum_i s_i y_i exp(-f_i) / sum_i s_i)``."""
-        cdef Py_ssize_t i
-        cdef double total = 0.0, weight = 0.0, highest = -INFINITY
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0 and log(y[i]) - f[i] > highest:
-                    highest = log(y[i]) - f[i]
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    weight += s[i]
-                    total += s[i] * exp(log(y[i]) - f[i] - highest)
-        return highest + log(total / weight)
-
-    def majoriser(self, const double[::1] y not None, const double[::1] f not None,
-                  const double[::1] s not None, double[::1] curvature not None):
-        """Fill ``s_i max(y_i exp(-f_i), 1)``; no quadratic is nowhere below, this one is good for short steps."""
-        cdef Py_ssize_t i
-        with nogil:
-            for i in range(y.shape[0]):
-                curvature[i] = s[i] * max(exp(log(y[i]) - f[i]), 1.0) if s[i] > 0.0 else 0.0
-
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sum_i s_i (v_i log(y_i) + (1 - v_i) log(1 - v_i) + v_i)``, ``v_i = scale dual_i / s_i <= 1``.
-
-        Infinite where a v_i is above 1.
-        """
-        cdef Py_ssize_t i
-        cdef double total = 0.0, v
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    v = scale * dual[i] / s[i]
-                    if v > 1.0 + 1e-14:
-                        total = INFINITY
-                        break
-                    total += s[i] * (v * (log(y[i]) + 1.0) + ((1.0 - v) * log1p(-v) if v < 1.0 else 0.0))
-        return total

@@ -39,6 +39,7 @@ class ClassStates:
         for state, row in zip(self._states, problem.by_class(self.w), strict=True):
             state.w = row
         self.intercept = np.asarray(intercept, dtype=np.float64)
+        self.idle = False
         self.refresh()
 
     def refresh(self) -> None:

@@ -84,8 +84,8 @@ def coordinate_descent(
         finishing = finishing and small
         if (converged and not finishing) or epochs >= max_iter:
             break
-        resting = len(history) > 1 and history[-1] == history[-2] and not problem.convex
-        if resting and state.jump(certificate, 0.5 * tol):
+        resting = state.idle or (len(history) > 1 and history[-1] == history[-2])
+        if resting and not problem.convex and state.jump(certificate, 0.5 * tol):
             epochs += 1
             continue
         features = working_set(problem, state.w, certificate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
+from .._core._penalty import total_on
 from .certificate import Certificate, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
@@ -24,11 +25,17 @@ EPOCHS_BETWEEN_NEWTON = 60
 MODELS_PER_ROUND = 20
 EPOCHS_PER_MODEL = 50
 MODEL_FACTOR = 0.05
-# A loss of unbounded curvature: how often a model that misleads is made four times as steep.
-STEEPENINGS = 40
-# A column that a Newton model bends less than so, against the bound L_j, has no step in it: the samples that hold
-# the column lie where the loss is linear, or all but one do.
-FLAT = 1e-14
+# How far a prediction is expected to move, against its move in the last model.
+REACH = 0.5
+# What is left of the reach of a model that misled after each model that did not.
+GUARD = 0.25
+# Points that are tried on the way to the end of a model; how steep a model that misleads is made, by factors of 4.
+HALVINGS = 4
+ROUNDING = 4e-15
+STEEPEST = 1e24
+# A column that a model bends less than so, against the bound L_j, is taken to bend so much: the samples that hold the
+# column lie where the loss is linear, or all but one do.
+FLAT = 1e-4
 # Epochs on the Gram matrix where they visit so many times fewer values, up to a matrix of 2 MB.
 GRAM_GAIN = 4
 LARGEST_GRAM = 500
@@ -48,8 +55,10 @@ class DescentState:
         fixed = problem.loss.quadratic
         self._gram = GramCache(problem.design, problem.weights) if fixed else None
         self._uniform = problem.uniform_curvature
-        self._failures = self._rests = 0
+        self._reach = self._guard = np.zeros(problem.design.n_samples)
         self.violation = np.inf
+        # Whether the last round had nothing to do.
+        self.idle = False
         self._precision = 1.0
         self.refresh()
 
@@ -57,11 +66,12 @@ class DescentState:
         """Recompute predictions and derivatives from the coefficients, the intercept at its optimum."""
         problem = self.problem
         self.prediction, self.intercept = problem.predict(self.w, self.intercept)
-        self.raw_gradient, self.curvature = problem.derivatives(self.prediction)
+        self._loss, self.raw_gradient, self.curvature = problem.evaluate(self.prediction)
 
     def jump(self, certificate: Certificate, tol: float) -> bool:
         """Move single coefficients where models of many have come to rest; return whether one has moved."""
         problem = self.problem
+        self.idle = False
         point = Iterate.at(problem, self.w, self.intercept)
         point = sweep_violators(problem, point, certificate, tol * problem.gradient_scale)
         if point is None:
@@ -78,7 +88,8 @@ class DescentState:
         """
         if not self.problem.loss.quadratic:
             return self.descend_models(features, tol, max_epochs)
-        w, epochs, _ = self._descend_model(features, self.curvature, True, tol, max_epochs, gap_limit)
+        block = self.problem.design.columns(features)
+        w, epochs, _, _ = self._descend_model(block, features, self.curvature, True, tol, max_epochs, gap_limit)
         self.w[features] = w
         self.refresh()
         return epochs
@@ -111,76 +122,62 @@ class DescentState:
     def descend_models(
         self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND
     ) -> int:
-        """Descend one quadratic model after another: the Newton model while it is good, else a majoriser.
+        """Descend one quadratic model after another; return the epochs used.
 
+        A model bends in each prediction as the loss does at most as far as the last model has moved it.
         ``violation`` is what the first epoch of the last model has met.
         """
-        used = 0
-        for _ in range(n_models):
-            left = min(EPOCHS_PER_MODEL, max_epochs - used)
-            if left <= 0:
-                break
-            if self._rests > 0:
-                self._rests -= 1
-                epochs, first = self._majorised_step(features, tol, left)
-            else:
-                epochs, first = self._newton_model_step(features, tol, left)
+        problem = self.problem
+        block = problem.design.columns(features)
+        used, models, steepness = 0, 0, 1.0
+        self.idle = False
+        while models < n_models and used < max_epochs:
+            curvature = np.empty_like(self.curvature)
+            problem.loss.majoriser(problem.y, self.prediction, problem.weights, self._reach, curvature)
+            curvature *= steepness
+            limit = min(EPOCHS_PER_MODEL, max_epochs - used)
+            w, epochs, self.violation, shift = self._descend_model(block, features, curvature, False, tol, limit)
             used += epochs
-            self.violation = first
-            if first <= tol:
-                break
+            if self._step(block, features, w, shift, curvature):
+                models, steepness = models + 1, 1.0
+                if self.violation <= tol:
+                    self.idle = models == 1
+                    break
+            else:
+                steepness *= 4.0
+                if steepness > STEEPEST:
+                    break
+        self.refresh()
         return used
 
-    def _majorised_step(self, features: np.ndarray, tol: float, max_epochs: int) -> tuple[int, float]:
-        problem = self.problem
-        curvature = np.empty_like(self.curvature)
-        problem.loss.majoriser(problem.y, self.prediction, problem.weights, curvature)
-        if np.isfinite(problem.loss.curvature_bound):
-            w, epochs, first = self._descend_model(features, curvature, False, tol, max_epochs)
-            self.w[features] = w
-            self.refresh()
-            return epochs, first
-        before, start, intercept = problem.objective(self.w, self.prediction), self.w[features], self.intercept
-        used = 0
-        for _ in range(STEEPENINGS):
-            w, epochs, first = self._descend_model(features, curvature, False, tol, max(max_epochs - used, 1))
-            used += epochs
-            self.w[features] = w
-            self.refresh()
-            if problem.objective(self.w, self.prediction) <= before:
-                return used, first
-            self.w[features] = start
-            self.intercept = intercept
-            self.refresh()
-            curvature *= 4.0
-        return used, 0.0
-
-    def _newton_model_step(self, features: np.ndarray, tol: float, max_epochs: int) -> tuple[int, float]:
-        """Prox-Newton with a line search on F_tau; a model that misleads gives way to majorisers for a while."""
-        problem = self.problem
-        before = problem.objective(self.w, self.prediction)
-        start, intercept = self.w[features], self.intercept
-        w, epochs, first = self._descend_model(features, self.curvature, False, tol, max_epochs)
-        step = w - start
-        for halvings in range(4):
-            self.w[features] = self._on_line(start, w, step)
-            self.refresh()
-            if problem.objective(self.w, self.prediction) <= before:
-                if first == np.inf:
-                    # Columns were left out of the model: a majoriser has them all.
-                    self._rests = 1
-                elif halvings:
-                    self._rests = 2
-                else:
-                    self._failures = 0
-                return epochs, first
-            step = 0.5 * step
-            self.intercept = intercept
-        self.w[features] = start
-        self.refresh()
-        self._failures += 1
-        self._rests = 2**min(self._failures, 10)
-        return epochs, np.inf
+    def _step(
+        self, block: ColumnBlock, features: np.ndarray, w: np.ndarray, shift: float, curvature: np.ndarray
+    ) -> bool:
+        """Go to the end of a model, or to a nearer point on the way there; return whether F_tau allows one."""
+        problem, penalty = self.problem, self.problem.penalty
+        start, end = self.w[features], w
+        before = total_on(penalty, features, start)
+        limit = (self._loss + before) * (1.0 + ROUNDING)
+        length = 1.0
+        reach = None
+        for _ in range(HALVINGS):
+            moved = block.combine(w - start)
+            moved += length * shift
+            if reach is None:
+                reach = np.abs(moved)
+            prediction = self.prediction + moved
+            loss, raw_gradient, bend = problem.evaluate(prediction)
+            if loss + total_on(penalty, features, w) <= limit:
+                self.w[features] = w
+                self.prediction, self._loss, self.raw_gradient, self.curvature = prediction, loss, raw_gradient, bend
+                self.intercept += length * shift
+                self._guard = GUARD * self._guard
+                self._reach = np.maximum(REACH * reach, self._guard)
+                return True
+            length *= 0.5
+            w = self._on_line(start, end, length * (end - start))
+        self._guard = self._reach = np.maximum(self._reach, reach)
+        return False
 
     def _on_line(self, start: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return ``start + step`` on the admissible set {0} and |t| >= threshold."""
@@ -191,31 +188,31 @@ class DescentState:
         return new
 
     def _descend_model(
-        self, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float, max_epochs: int,
-        gap_limit: float = np.nan,
-    ) -> tuple[np.ndarray, int, float]:
+        self, block: ColumnBlock, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float,
+        max_epochs: int, gap_limit: float = np.nan,
+    ) -> tuple[np.ndarray, int, float, float]:  # fmt: skip
         """Minimise the quadratic model over the features.
 
-        Returns their coefficients, the epochs used, and the violation that the first of them met, infinity
-        where the model is flat along a feature, which then stands still.
+        Returns their coefficients, the epochs used, the violation that the first of them met, and the
+        change of the intercept.
         """
         problem, penalty = self.problem, self.problem.penalty
-        block = problem.design.columns(features)
         w = self.w[features]
         raw = self.raw_gradient.copy()
         if exact:
             lipschitz = problem.lipschitz[features]
             sums = problem.sums[features] * problem.curvature if problem.fit_intercept else None
-            left_out = False
         else:
             sums, squares = block.moments(curvature, problem.fit_intercept)
             bound = problem.lipschitz[features]
-            lipschitz = np.where(bound > 0.0, squares + penalty.l2_reg, 0.0)
-            flat = lipschitz < FLAT * bound
-            lipschitz[flat] = 0.0
-            left_out = bool(flat.any())
+            lipschitz = np.where(bound > 0.0, np.maximum(squares + penalty.l2_reg, FLAT * bound), 0.0)
             sums = sums if problem.fit_intercept else None
         total = float(curvature.sum()) or 1.0
+        shift = 0.0
+        if sums is not None and not exact:
+            # The intercept is at its optimum in the model, not yet in the loss.
+            shift = -float(raw.sum()) / total
+            raw += shift * curvature
         start = None
         square = self._square_of(raw) if exact and gap_limit > 0.0 and has_restricted_gap(problem) else None
         if exact and (matrix := self._gram_matrix(block, features, sums)) is not None:
@@ -233,9 +230,9 @@ class DescentState:
             done, violation, stable = sweep(
                 block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0, start is not None
             )
-            model.fold_shift()
+            shift += model.fold_shift()
             if epochs == 0:
-                first = violation if done == 1 and not left_out else np.inf
+                first = violation if done == 1 else np.inf
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
             waiting -= done
@@ -264,9 +261,11 @@ class DescentState:
                 waiting = min(step.work / max(block.n_stored, 1), EPOCHS_BETWEEN_NEWTON)
             if step.coef is None:
                 continue
+            if sums is not None:
+                shift -= float((step.coef - w[on]) @ sums[on]) / total
             w[on] = step.coef
             raw += step.bent
-        return w, epochs, first
+        return w, epochs, first, shift
 
     def _gram_matrix(self, block: ColumnBlock, features: np.ndarray, sums: np.ndarray | None) -> np.ndarray | None:
         """Return the centred Gram matrix where epochs on it are much cheaper, None elsewhere."""

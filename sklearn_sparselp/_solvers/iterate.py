@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
-from .._core._penalty import updates
+from .._core._penalty import total, updates
 from .certificate import Certificate, move_alone
 from .design import ColumnBlock
 from .problem import Problem, SolveResult
@@ -42,14 +42,14 @@ class Iterate:
         ``X.T @ raw_gradient``, once it is known.
     """
 
-    __slots__ = ("_objective", "intercept", "prediction", "problem", "raw_gradient", "smooth_gradient", "w")
+    __slots__ = ("_loss", "_objective", "intercept", "prediction", "problem", "raw_gradient", "smooth_gradient", "w")
 
     def __init__(self, problem: Problem, w: np.ndarray, prediction: np.ndarray, intercept: float):
         self.problem = problem
         self.w = w
         self.prediction, change = problem.profile(prediction, 0.0)
         self.intercept = intercept + change
-        self.raw_gradient, _ = problem.derivatives(self.prediction)
+        self._loss, self.raw_gradient, _ = problem.evaluate(self.prediction)
         self.smooth_gradient: np.ndarray | None = None
         self._objective: float | None = None
 
@@ -79,7 +79,7 @@ class Iterate:
     def objective(self) -> float:
         """F_tau, worked out on first use."""
         if self._objective is None:
-            self._objective = self.problem.objective(self.w, self.prediction)
+            self._objective = self._loss + total(self.problem.penalty, self.w)
         return self._objective
 
 

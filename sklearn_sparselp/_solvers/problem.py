@@ -102,8 +102,7 @@ class Problem:
         self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
         null_prediction = np.zeros(n)
         self.shift(null_prediction, self.null_intercept)
-        self.null_objective = loss.value(y, null_prediction, self.weights)
-        self.null_raw_gradient, null_curvature = self.derivatives(null_prediction)
+        self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
         bound = loss.curvature_bound
         if np.isinf(bound):
             bound = float(null_curvature.sum())
@@ -150,9 +149,12 @@ class Problem:
 
     def derivatives(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient and curvature of the weighted loss in each prediction."""
+        return self.evaluate(prediction)[1:]
+
+    def evaluate(self, prediction: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the weighted loss, and its gradient and curvature in each prediction."""
         gradient, curvature = np.empty_like(prediction), np.empty_like(prediction)
-        self.loss.derivatives(self.y, prediction, self.weights, gradient, curvature)
-        return gradient, curvature
+        return self.loss.derivatives(self.y, prediction, self.weights, gradient, curvature), gradient, curvature
 
     def best_intercept(self, offset: np.ndarray, start: float) -> float:
         """Return the b that minimises the loss at ``offset + b`` (0 without intercept)."""
@@ -160,12 +162,7 @@ class Problem:
             return 0.0
         if self.loss.quadratic:
             return float(self.weights @ (self.y - offset))
-        shift = self.loss.best_shift(self.y, offset, self.weights)
-        if not np.isnan(shift):
-            return float(shift)
-        return _safeguarded_newton(
-            lambda b: [d.sum() for d in self.derivatives(offset + b)], start, self.loss.curvature_bound
-        )
+        return self.loss.best_shift(self.y, offset, self.weights, start)
 
     def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Return ``X w + b`` and the b that minimises the loss there, searched from ``start``."""
@@ -201,30 +198,3 @@ class Problem:
         """Take the scale of the certificate from the gradient at w = 0."""
         usable = np.abs(null_gradient[self.usable])
         self._gradient_scale = float(usable.max()) if usable.size else 0.0
-
-
-def _safeguarded_newton(derivatives, start: float, bound: float, max_iter: int = 100) -> float:
-    """Return the root of an increasing function given its value and slope: Newton within a shrinking bracket.
-
-    ``bound`` is the slope's: where a slope is 0 the search begins with the step that it allows, in units of y.
-    """
-    low, high, b, reach = -np.inf, np.inf, start, 0.0
-    scale = None
-    for _ in range(max_iter):
-        slope, curvature = derivatives(b)
-        scale = abs(slope) if scale is None else scale
-        if slope == 0.0 or abs(slope) <= 1e-16 * scale:
-            break
-        low, high = (b, high) if slope < 0.0 else (low, b)
-        new = b - slope / curvature if 1e300 * curvature > abs(slope) else np.inf
-        if np.isfinite(low) and np.isfinite(high):
-            if not low < new < high:
-                new = 0.5 * (low + high)
-        else:
-            # Not bracketed yet: where the slope has levelled out Newton's step has no bound of its own.
-            reach = max(4.0 * reach, abs(slope) / bound)
-            new = b + np.copysign(min(abs(new - b), reach), -slope)
-        if abs(new - b) <= 4.0 * np.finfo(np.float64).eps * abs(new):
-            return float(new)
-        b = new
-    return float(b)
