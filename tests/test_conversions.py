@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
+from sklearn.svm import LinearSVC
 
-from sklearn_sparselp import SparseLpRegressor
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 
 N, D = 60, 8
 A, R, DELTA = 0.2, 0.7, 0.8
@@ -148,16 +149,47 @@ def test_skglms_concave_penalties_carry_alpha_alone(p):
         assert objective(w) <= min(values) + 1e-12
 
 
-def test_logistic_regressions_c_is_one_over_n_alpha():
-    # The optimality conditions of 1/n sum log(1 + exp(-t f)) + alpha |w|_1 at its solution.
-    t = np.sign(Y - np.median(Y))
-    alpha = 0.05
-    # scikit-learn 1.8 drops ``penalty`` for ``l1_ratio``.
-    l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
-    other = LogisticRegression(C=1 / (N * alpha), solver="saga", tol=1e-12, max_iter=10**6, **l1)
-    other.fit(X, t)
-    w = other.coef_[0]
-    g = X.T @ (-t / (1.0 + np.exp(t * (X @ w + other.intercept_[0])))) / N
-    assert np.count_nonzero(w) > 0
-    np.testing.assert_allclose(g[w != 0], -alpha * np.sign(w[w != 0]), atol=1e-6)
-    assert (np.abs(g[w == 0]) <= alpha).all()
+LABELS = np.sign(Y - np.median(Y))
+CLASSES = np.digitize(Y, np.quantile(Y, [0.3, 0.7]))
+C = 1.5
+
+
+def logistic(ratio):
+    """scikit-learn's elastic net, in the words of versions before and after 1.8."""
+    options = {"C": C, "solver": "saga", "tol": 1e-12, "max_iter": 10**6, "l1_ratio": ratio}
+    if LogisticRegression().penalty == "l2":
+        options["penalty"] = "elasticnet"
+    return LogisticRegression(**options)
+
+
+def machine(penalty):
+    return LinearSVC(
+        penalty=penalty, C=C, dual=False, fit_intercept=False, tol=1e-9, max_iter=10**6
+    )
+
+
+NO_INTERCEPT = {"loss": "squared_hinge", "fit_intercept": False}
+CLASSIFIERS = {
+    "LogisticRegression": (logistic(0.0), {"p": 2, "alpha": 1 / (2 * N * C)}),
+    "L1": (logistic(1.0), {"p": 1, "alpha": 1 / (N * C)}),
+    "elastic net": (
+        logistic(R),
+        {"p": 1, "alpha": R / (N * C), "l2_reg": (1 - R) / (N * C)},
+    ),
+    "LinearSVC": (machine("l2"), {"p": 2, "alpha": 1 / (2 * N * C), **NO_INTERCEPT}),
+    "LinearSVC, L1": (machine("l1"), {"p": 1, "alpha": 1 / (N * C), **NO_INTERCEPT}),
+}
+
+
+@pytest.mark.parametrize("y", [LABELS, CLASSES], ids=["two classes", "three classes"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifiers_row_gives_scikit_learns_coefficients(name, y):
+    other, parameters = CLASSIFIERS[name]
+    scaled = X / SD
+    model = SparseLpClassifier(tol=1e-12, max_iter=10_000, **parameters).fit(scaled, y)
+    other.fit(scaled, y)
+    assert model.coef_.shape == other.coef_.shape
+    np.testing.assert_allclose(model.coef_, other.coef_, atol=1e-5)
+    # Those of a multinomial model are unique up to a constant; here they sum to 0.
+    expected = other.intercept_ - np.mean(other.intercept_) * (model.intercept_.size > 1)
+    np.testing.assert_allclose(model.intercept_, expected, atol=1e-5)
