@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 import sklearn_sparselp
-from sklearn_sparselp.classification import SparseLpClassifier
+from sklearn_sparselp import SparseLpClassifier
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Of one measurement of single calls.

@@ -168,4 +168,9 @@ def log_class_probabilities(decision: np.ndarray) -> np.ndarray:
     """Return the logarithms of `class_probabilities`, finite and accurate where those underflow."""
     if decision.ndim == 1:
         return special.log_expit(np.column_stack([-decision, decision]))
-    return special.log_softmax(decision, axis=1)
+    # The largest term is split off: log(1 + rest) keeps the digits of a probability near 1.
+    largest = decision.argmax(axis=1)[:, np.newaxis]
+    below = decision - np.take_along_axis(decision, largest, axis=1)
+    rest = np.exp(below)
+    np.put_along_axis(rest, largest, 0.0, axis=1)
+    return below - np.log1p(rest.sum(axis=1, keepdims=True))

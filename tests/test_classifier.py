@@ -113,6 +113,30 @@ def test_sparse_models_hold_an_independent_certificate(p, threshold, loss):
     assert model.intercept_[0] == pytest.approx(reference.best_intercept(coef), abs=1e-6)
 
 
+@pytest.mark.parametrize("solver", ["saga", "newton-cholesky"])
+def test_several_classes_reach_the_minimum_of_multinomial_logistic_regression(solver):
+    alpha, p = 0.01, 1 if solver == "saga" else 2
+    options = L1 if solver == "saga" else {}
+    c = 1 / (p * N * alpha)
+    other = LogisticRegression(C=c, solver=solver, tol=1e-10, max_iter=100_000, **options)
+    other.fit(X, THREE)
+    model = fit(THREE, p=p, alpha=alpha)
+    assert model.classes_.tolist() == ["ant", "bee", "cat"]
+    np.testing.assert_allclose(model.coef_, other.coef_, atol=1e-5)
+    # Probabilities do not change when a number is added to all intercepts: here they sum to 0.
+    assert abs(model.intercept_.sum()) < 1e-12
+    np.testing.assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+    own = model.predict_log_proba(X)[np.arange(N), np.searchsorted(model.classes_, THREE)]
+    value = -own.mean() + alpha * (np.abs(model.coef_) ** p).sum()
+    theirs = other.predict_log_proba(X)[np.arange(N), np.searchsorted(model.classes_, THREE)]
+    best = -theirs.mean() + alpha * (np.abs(other.coef_) ** p).sum()
+    assert model.objective_ == pytest.approx([value], rel=1e-10)
+    assert value <= best * (1.0 + 1e-8)
+    for name in ("objective_", "dual_gap_", "fixed_point_residual_", "n_iter_"):
+        assert getattr(model, name).shape == (1,)
+
+
 # ----- labels
 
 
@@ -157,7 +181,11 @@ def test_the_sign_of_the_decision_names_the_class(loss):
 def test_storage_and_precision_do_not_count(layout, dtype):
     thin = (X * (np.abs(X) > 0.4)).astype(dtype)
     stored = LAYOUTS[layout](thin)
-    for y, parameters in ((BINARY, {"p": 0.5}), (THREE, {"loss": "squared_hinge", "p": 2})):
+    for y, parameters in (
+        (BINARY, {"p": 0.5}),
+        (THREE, {"loss": "squared_hinge", "p": 2}),
+        (THREE, {"p": 1}),
+    ):
         model = fit(y, X=stored, **parameters)
         assert model.coef_.dtype == model.intercept_.dtype == dtype
         assert model.decision_function(stored).dtype == dtype
@@ -165,20 +193,23 @@ def test_storage_and_precision_do_not_count(layout, dtype):
         np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(model.predict(stored), model.predict(thin))
         assert np.mean(model.predict(stored) == expected.predict(thin)) > 0.98
-    assert fit(X=stored).predict_proba(stored).dtype == dtype
+    for y in (BINARY, THREE):
+        assert fit(y, X=stored).predict_proba(stored).dtype == dtype
 
 
 # ----- weights
 
 
-def test_class_weights_multiply_sample_weights():
+@pytest.mark.parametrize("loss", LOSSES)
+def test_class_weights_multiply_sample_weights(loss):
     rng = np.random.default_rng(0)
     weights = rng.uniform(0.5, 2.0, N)
     of_class = {"ant": 3.0, "cat": 0.25}
-    expected = hinge(weights=weights * [of_class.get(label, 1.0) for label in THREE])
-    model = hinge(weights=weights, class_weight=of_class)
-    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-7)
-    assert np.abs(model.coef_ - hinge(weights=weights).coef_).max() > 1e-3
+    product = weights * [of_class.get(label, 1.0) for label in THREE]
+    expected = fit(THREE, product, loss=loss)
+    model = fit(THREE, weights, loss=loss, class_weight=of_class)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-6, atol=1e-9)
+    assert np.abs(model.coef_ - fit(THREE, weights, loss=loss).coef_).max() > 1e-3
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
@@ -195,14 +226,15 @@ def test_balanced_classes_have_equal_sums_of_weights(scale):
     np.testing.assert_allclose(model.coef_, repeated.coef_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("y", [BINARY, THREE], ids=["binary", "three"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_whole_weight_repeats_a_row_and_zero_drops_it(loss):
+def test_a_whole_weight_repeats_a_row_and_zero_drops_it(loss, y):
     repeats = np.random.default_rng(2).integers(0, 4, N)
     kept = repeats > 0
-    weighted = fit(weights=repeats, loss=loss)
-    repeated = fit(np.repeat(BINARY, repeats), X=np.repeat(X, repeats, axis=0), loss=loss)
+    weighted = fit(y, repeats, loss=loss)
+    repeated = fit(np.repeat(y, repeats), X=np.repeat(X, repeats, axis=0), loss=loss)
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
-    dropped = fit(BINARY[kept], repeats[kept], X[kept], loss=loss)
+    dropped = fit(y[kept], repeats[kept], X[kept], loss=loss)
     np.testing.assert_allclose(weighted.coef_, dropped.coef_, rtol=1e-6, atol=1e-9)
 
 
@@ -233,6 +265,27 @@ def test_probabilities_are_accurate_far_into_the_tails(dtype):
             for k, sign in ((0, -1), (1, 1)):
                 exact = 1 / (1 + mpmath.exp(-sign * mpmath.mpf(float(f))))
                 assert row[k] == pytest.approx(float(exact), rel=8 * eps, abs=tiny)
+                assert log_row[k] == pytest.approx(float(mpmath.log(exact)), rel=8 * eps, abs=tiny)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_of_several_classes_are_accurate_far_into_the_tails(dtype):
+    model = SparseLpClassifier().fit(np.eye(3, dtype=dtype), [0, 1, 2])
+    model.coef_, model.intercept_ = np.eye(3, dtype=dtype), np.zeros(3, dtype=dtype)
+    eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
+    decisions = np.array(
+        [[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 9990.0], [0.5, -30.0, 1.0], [40, 3, 2]],
+        dtype=dtype,
+    )
+    probabilities, logs = model.predict_proba(decisions), model.predict_log_proba(decisions)
+    assert probabilities.dtype == logs.dtype == dtype
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=4 * eps)
+    with mpmath.workdps(60):
+        for row, log_row, decision in zip(probabilities, logs, decisions, strict=True):
+            exponentials = [mpmath.exp(mpmath.mpf(float(f))) for f in decision]
+            for k, exponential in enumerate(exponentials):
+                exact = exponential / sum(exponentials)
+                assert row[k] == pytest.approx(float(exact), rel=16 * eps, abs=tiny)
                 assert log_row[k] == pytest.approx(float(mpmath.log(exact)), rel=8 * eps, abs=tiny)
 
 
@@ -268,7 +321,14 @@ def test_probabilities_belong_to_log_loss_alone():
 
 
 @pytest.mark.parametrize("layout", ["dense_c", "dense_f", "csr_array_int32", "csc_matrix_int64"])
-@pytest.mark.parametrize("make", [lambda: fit(p=0.5, alpha=0.03), lambda: hinge(p=0.5, alpha=0.05)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fit(p=0.5, alpha=0.03),
+        lambda: fit(THREE, p=0.5, alpha=0.03),
+        lambda: hinge(p=0.5, alpha=0.05),
+    ],
+)
 def test_a_sparse_model_predicts_as_the_dense_one(make, layout):
     model, stored = make(), LAYOUTS[layout](X)
     dense = model.coef_.copy()
@@ -307,9 +367,12 @@ def test_a_warm_start_continues_from_the_last_solution(sparsified):
     if sparsified:
         model.sparsify()
     np.testing.assert_array_equal(model.fit(twins, BINARY).mask_, [[False, True]])
-    again = hinge(p=1.0, warm_start=True)
-    first = again.n_iter_.sum()
-    assert again.fit(X, THREE).n_iter_.sum() < first
+    for again in (hinge(p=1.0, warm_start=True), fit(THREE, warm_start=True)):
+        first, coef = again.n_iter_.sum(), again.coef_.copy()
+        if sparsified:
+            again.sparsify()
+        assert again.fit(X, THREE).n_iter_.sum() < first
+        np.testing.assert_allclose(again.coef_, coef, atol=1e-6)
 
 
 def test_a_warm_start_needs_the_same_classes_and_features():

@@ -10,9 +10,8 @@ from layouts import LAYOUTS
 from scipy import sparse
 from sklearn import config_context
 
-from sklearn_sparselp import SparseLpRegressor, _linear
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor, _linear
 from sklearn_sparselp._linear import linear_predictor
-from sklearn_sparselp.classification import SparseLpClassifier
 
 ROWS = [name for name in LAYOUTS if name.startswith("csr")]
 
