@@ -239,8 +239,9 @@ class _Hessian:
             return NO_FEATURES
         if not block.factored:
             return None
-        factor = DENSE_SPEED * len(block) ** 3 / 3.0
-        if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS:
+        # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
+        factor, spent = DENSE_SPEED * len(block) ** 3 / 3.0, 0.0 if gram is None else gram.spent
+        if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS + spent:
             return None
         new = features if gram is None else gram.missing(features)
         if not isinstance(block, ColumnBlock):
@@ -249,7 +250,6 @@ class _Hessian:
             cost = DENSE_SPEED * new.size * block.n_stored
         else:
             cost = ROW_SKEW * new.size / len(block) * block.n_stored**2 / block.n_samples
-            spent = 0.0 if gram is None else gram.spent
             if cost > FIXED_COST + 2.0 * block.n_stored * CHEAP_GRAM_STEPS + spent:
                 return None
         self.work += cost + factor
