@@ -174,3 +174,19 @@ def log_class_probabilities(decision: np.ndarray) -> np.ndarray:
     rest = np.exp(below)
     np.put_along_axis(rest, largest, 0.0, axis=1)
     return below - np.log1p(rest.sum(axis=1, keepdims=True))
+
+
+def separates(decision: np.ndarray, codes: np.ndarray) -> bool:
+    """Return whether every sample lies strictly on the side of its class.
+
+    Parameters
+    ----------
+    decision : ndarray of shape (n_samples, 1) or (n_samples, n_classes)
+        A single column for two classes, see `class_probabilities`.
+    codes : ndarray of shape (n_samples,), dtype int
+        Class of each sample.
+    """
+    if decision.shape[1] == 1:
+        return bool((np.where(codes == 1, decision[:, 0], -decision[:, 0]) > 0.0).all())
+    own = np.take_along_axis(decision, codes[:, np.newaxis], axis=1)
+    return bool(((decision >= own).sum(axis=1) == 1).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,19 +10,27 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import SparseLpModel
 from ._core._loss import LogLoss, Loss, SquaredHinge
 from ._core._penalty import Penalty
-from ._linear import class_probabilities, log_class_probabilities
+from ._linear import (
+    class_probabilities,
+    linear_predictor,
+    log_class_probabilities,
+    separates,
+)
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
+    Matrix,
     StrOptions,
     check_class_weight,
     check_fit_labels,
     check_known_labels,
+    check_penalty_factor,
     check_sample_weight,
     check_solver,
     fit_context,
@@ -193,7 +202,9 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
     -----
     ConvergenceWarning
         When ``max_iter`` is reached first. The model is usable, and ``dual_gap_`` and
-        ``fixed_point_residual_`` tell how far it is from a solution.
+        ``fixed_point_residual_`` tell how far it is from a solution. And when log loss has
+        no minimum: the samples are separated without error, and nothing keeps the
+        coefficients from growing, as with ``alpha=0`` or p = 0.
 
     See Also
     --------
@@ -212,8 +223,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
       is penalised, here it is not. Its class weights count samples of the rest as 1.
 
     Features should have comparable scales. Nothing is random: the same input gives the
-    same model. Where the classes can be separated and ``alpha=0`` there is no minimum: the
-    fit ends with a ConvergenceWarning.
+    same model.
 
     References
     ----------
@@ -332,6 +342,8 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         self._solve(problems, starts, X.dtype, single=False)
         self.classes_ = classes
         self._fitted_loss = self.loss
+        if loss.probabilities and self._grows_for_free():
+            self._warn_if_separated(X, codes, weights)
 
     def _class_starts(self, classes: np.ndarray, n_rows: int, n_features: int) -> tuple[Any, Any]:
         """Return the starts of a fit; former coefficients must belong to the same classes."""
@@ -342,6 +354,28 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
                 f"now has {classes.tolist()}. Set warm_start=False or clone the estimator."
             )
         return starts
+
+    def _grows_for_free(self) -> bool:
+        """Whether a multiple of the coefficients is penalised no more than these."""
+        if self.l2_reg > 0.0:
+            return False
+        if self.alpha == 0.0 or self.p == 0.0:
+            return True
+        factors = check_penalty_factor(self.penalty_factor, self.coef_.shape[1])
+        return factors is not None and not self.coef_[:, factors > 0.0].any()
+
+    def _warn_if_separated(self, X: Matrix, codes: np.ndarray, weights: np.ndarray | None) -> None:
+        if weights is not None:
+            X, codes = X[weights > 0.0], codes[weights > 0.0]
+        if separates(linear_predictor(X, self.coef_, self.intercept_), codes):
+            warnings.warn(
+                f"log loss has no minimum: all {codes.size} samples are on the right side and "
+                f"alpha={self.alpha:g} with p={self.p:g} does not keep coefficients from growing "
+                f"(the largest is {np.abs(self.coef_).max():.2g}). "
+                "Set alpha > 0 with p > 0, or l2_reg > 0.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the linear predictor of each class.

@@ -14,7 +14,7 @@ from reference import Reference
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -390,6 +390,57 @@ def test_a_pickle_and_a_clone_predict_and_fit_alike():
     loaded = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     np.testing.assert_array_equal(clone(loaded).fit(X, BINARY).coef_, model.coef_)
+
+
+# ----- separable classes
+
+
+SEPARATE = np.digitize(X[:, 0], np.quantile(X[:, 0], [0.3, 0.6]))
+FOR_FREE = [
+    {"alpha": 0.0},
+    {"alpha": 0.0, "p": 2.0},
+    {"alpha": 0.0, "p": 2.0, "solver": "gd"},
+    {"alpha": 0.0, "solver": "pg"},
+    {"alpha": 0.0, "sparsity_threshold": 1e-6},
+    {"p": 0.0},
+    {"alpha": 10.0, "penalty_factor": np.r_[0.0, np.full(D - 1, 1e3)]},
+]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("y", [SEPARATE > 0, SEPARATE], ids=["binary", "three"])
+@pytest.mark.parametrize("terms", FOR_FREE, ids=str)
+def test_separable_classes_without_a_bound_on_coefficients_are_warned_of(terms, y, scale):
+    model = SparseLpClassifier(**{"alpha": 1e-6, **terms})
+    with pytest.warns(ConvergenceWarning, match="log loss has no minimum: all 80 samples") as seen:
+        model.fit(scale * X, y)
+    assert seen[0].filename == __file__
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.predict_log_proba(scale * X)).all()
+    assert model.score(scale * X, y) == 1.0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SparseLpClassifier(2.0, 1e-3),
+        SparseLpClassifier(alpha=0.0, l2_reg=1e-3),
+        SparseLpClassifier(alpha=0.0, loss="squared_hinge"),
+    ],
+)
+def test_separable_classes_are_no_matter_where_there_is_a_minimum(model):
+    assert model.fit(X, SEPARATE > 0).score(X, SEPARATE > 0) > 0.9
+
+
+def test_a_sample_on_the_wrong_side_is_enough_for_a_minimum_unless_its_weight_is_zero():
+    y, weights = SEPARATE > 0, np.ones(N)
+    wrong = np.append(y[1:], ~y[-1:])
+    fit(wrong, alpha=0.0, tol=1e-4)
+    y = y.copy()
+    y[X[:, 0].argmax()], weights[X[:, 0].argmax()] = False, 0.0
+    fit(y, alpha=0.0, tol=1e-4)
+    with pytest.warns(ConvergenceWarning, match="all 79 samples"):
+        fit(y, weights, alpha=0.0, tol=1e-4)
 
 
 # ----- use
