@@ -1,7 +1,8 @@
 """Fit real data and print what each penalty keeps: ``make demo`` or ``make demo DATA=file``.
 
 Without a file: two sets that ship with scikit-learn, expanded to more features than
-samples. With one (svmlight, npz or csv): the same table for it.
+samples. With one (svmlight, npz or csv): the same table for it. A target of two values gets a
+second table, by logistic regression.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 from demo_data import DataError, Dataset, bundled, load
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Lasso, LassoCV
+from sklearn.linear_model import Lasso, LassoCV, LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from sklearn_sparselp import SparseLpRegressor
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 
 OUTPUT = Path("demo-output")
 N_ALPHAS, ALPHA_RATIO = 25, 1e-3
@@ -46,6 +48,7 @@ class Row:
     certificate: str
     settings: str
     path: list[tuple[int, float]] = field(default_factory=list)
+    log_loss: float = np.nan
 
 
 def score(dataset: Dataset, y: np.ndarray, prediction: np.ndarray) -> float:
@@ -55,13 +58,16 @@ def score(dataset: Dataset, y: np.ndarray, prediction: np.ndarray) -> float:
     return 1.0 - float(np.sum((y - prediction) ** 2) / np.sum((y - y.mean()) ** 2))
 
 
-def largest_alpha(X, y: np.ndarray, p: float) -> float:
-    """Smallest alpha at which no coordinate leaves zero, from gradient and curvature at zero."""
+def largest_alpha(X, y: np.ndarray, p: float, bend: float = 1.0) -> float:
+    """Smallest alpha at which no coordinate leaves zero, from gradient and curvature at zero.
+
+    ``bend`` is the bound of the second derivative of the loss: 1/4 for log loss, y then 0 or 1.
+    """
     n = y.shape[0]
     mean = np.asarray(X.mean(axis=0)).ravel()
     gradient = np.abs(X.T @ (y - y.mean())) / n
     square = X.multiply(X) if sparse.issparse(X) else X * X
-    curvature = np.maximum(np.asarray(square.mean(axis=0)).ravel() - mean**2, 1e-12)
+    curvature = bend * np.maximum(np.asarray(square.mean(axis=0)).ravel() - mean**2, 1e-12)
     if p >= 1:
         return float(gradient.max())
     if p == 0:
@@ -83,11 +89,10 @@ def candidates(X, y: np.ndarray, p: float):
             yield {"p": p, "alpha": alpha, "sparsity_threshold": float(threshold)}
 
 
-def certificate(model: SparseLpRegressor) -> str:
+def certificate(model: SparseLpRegressor | SparseLpClassifier) -> str:
     """Return the number that the stopping rule looks at."""
-    if np.isnan(model.dual_gap_):
-        return f"residual {model.fixed_point_residual_:.0e}"
-    return f"gap {model.dual_gap_:.0e}"
+    gap, residual = np.max(model.dual_gap_), np.max(model.fixed_point_residual_)
+    return f"residual {residual:.0e}" if np.isnan(gap) else f"gap {gap:.0e}"
 
 
 def fit_penalty(dataset: Dataset, name: str, p: float, parts) -> Row:
@@ -144,6 +149,94 @@ def fit_lasso(dataset: Dataset, parts, alpha: float) -> Row:
     kept = int(np.count_nonzero(model.coef_))
     return Row(
         name, value, kept, seconds, searched, f"gap {model.dual_gap_:.0e}", f"alpha {alpha:.3g}"
+    )
+
+
+def fit_classifier(name: str, p: float, parts) -> tuple[Row, float]:
+    """Choose alpha (and a mask) by validation log-loss, refit, score the rest; the alpha too."""
+    X_fit, y_fit, X_validate, y_validate = parts["inner"]
+    X_train, y_train, X_test, y_test = parts["outer"]
+    started = time.perf_counter()
+    best, best_loss, waited = None, np.inf, 0
+    start = largest_alpha(X_fit, y_fit > 0, p, bend=0.25)
+    masks = (0.0,) if p < 2 else (0.02, 0.05, 0.1)
+    model = SparseLpClassifier(p=p, warm_start=p <= 1)
+    for alpha in np.geomspace(start, start * ALPHA_RATIO, N_ALPHAS):
+        for mask in masks:
+            model.set_params(alpha=float(alpha), sparsity_threshold=mask).fit(X_fit, y_fit)
+            if model.mask_.sum() > 0.5 * y_fit.shape[0]:
+                continue
+            waited += 1
+            loss = log_loss(y_validate, model.predict_proba(X_validate)[:, 1])
+            if loss < best_loss:
+                best, best_loss, waited = model.get_params(), loss, 0
+        if waited >= PATIENCE * len(masks) and model.mask_.any():
+            break
+    searched = time.perf_counter() - started
+    started = time.perf_counter()
+    final = SparseLpClassifier(**(best | {"warm_start": False})).fit(X_train, y_train)
+    seconds = time.perf_counter() - started
+    settings = f"alpha {final.alpha:.3g}" + (
+        f", tau {final.sparsity_threshold:.3g}" if p == 2 else ""
+    )
+    row = Row(
+        name,
+        final.score(X_test, y_test),
+        int(final.mask_.sum()),
+        seconds,
+        searched,
+        certificate(final),
+        settings,
+        log_loss=log_loss(y_test, final.predict_proba(X_test)[:, 1]),
+    )
+    return row, final.alpha
+
+
+def fit_logistic(parts, alpha: float) -> Row:
+    """Fit scikit-learn's L1 logistic regression at ``alpha``, with liblinear."""
+    X_train, y_train, X_test, y_test = parts["outer"]
+    started = time.perf_counter()
+    model = LogisticRegression(
+        C=1.0 / (y_train.shape[0] * alpha), l1_ratio=1.0, solver="liblinear", max_iter=1000
+    ).fit(X_train, y_train)
+    seconds = time.perf_counter() - started
+    return Row(
+        "Logistic, our alpha",
+        model.score(X_test, y_test),
+        int(np.count_nonzero(model.coef_)),
+        seconds,
+        0.0,
+        "",
+        f"alpha {alpha:.3g}",
+        log_loss=log_loss(y_test, model.predict_proba(X_test)[:, 1]),
+    )
+
+
+def run_classification(dataset: Dataset) -> None:
+    """Print the table of logistic regression for a target of two values."""
+    print(
+        f"\n{dataset.name}, logistic regression: alpha (and the mask tau) by validation log-loss."
+    )
+    head = f"{'penalty':<20}{'accuracy':>9}{'log-loss':>9}{'kept':>7}{'fit s':>9}{'search s':>10}"
+    head += f"  {'certificate':<16}chosen"
+    print(head + "\n" + "-" * len(head))
+    parts = split(dataset)
+    ours = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for name, p in PENALTIES.items():
+            row, alpha = fit_classifier(name, p, parts)
+            ours = alpha if p == 1.0 else ours
+            show_classification(row)
+        show_classification(fit_logistic(parts, ours))
+
+
+def show_classification(row: Row) -> None:
+    """Print one line of the table of logistic regression."""
+    print(
+        f"{row.name:<20}{row.score:>9.3f}{row.log_loss:>9.3f}{row.kept:>7}"
+        f"{row.fit_seconds:>9.3f}{row.search_seconds:>10.2f}  {row.certificate:<16}{row.settings}",
+        flush=True,
     )
 
 
@@ -252,6 +345,8 @@ def main(arguments: list[str] | None = None) -> int:
         path = OUTPUT / f"{dataset.slug}.png"
         draw(dataset, rows, path)
         print(f"figure: {path}")
+        if dataset.two_valued:
+            run_classification(dataset)
     return 0
 
 

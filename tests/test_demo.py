@@ -85,6 +85,23 @@ def test_a_users_file_gives_the_table_and_a_figure(tmp_path, name, arguments, tw
     assert figures[0].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_a_target_of_two_values_gets_a_table_of_logistic_regression(tmp_path):
+    X, y = few_of_many(two_valued=True)
+    write(tmp_path / "data.svm", X, y)
+    done = demo(tmp_path, "--data", "data.svm")
+    assert done.returncode == 0, done.stderr
+    _, _, table = done.stdout.partition("logistic regression")
+    lines = table.splitlines()[3:9]
+    assert [line[:20].strip() for line in lines] == [*ROWS, "Logistic, our alpha"]
+    for line in lines:
+        accuracy, loss, kept = line[20:].split()[:3]
+        assert float(accuracy) > 0.85
+        assert 0.0 < float(loss) < 0.5
+        assert 1 <= int(kept) <= 30
+    for line in lines[:-1]:
+        assert re.search(r"(gap|residual) \d\.?\d*e[-+]\d+", line)
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
