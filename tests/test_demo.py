@@ -95,7 +95,7 @@ def test_a_target_of_two_values_gets_a_table_of_logistic_regression(tmp_path):
     assert [line[:20].strip() for line in lines] == [*ROWS, "Logistic, our alpha"]
     for line in lines:
         accuracy, loss, kept = line[20:].split()[:3]
-        assert float(accuracy) > 0.85
+        assert float(accuracy) > 0.75
         assert 0.0 < float(loss) < 0.5
         assert 1 <= int(kept) <= 30
     for line in lines[:-1]:
