@@ -49,6 +49,9 @@ def classifiers():
                 common = {"loss": loss, "solver": solver, "max_iter": 20_000}
                 common |= {"l2_reg": 1e-3 if p == 0 else 0.0}
                 common |= {"tol": {"cd": 1e-4, "pg": 1e-8, "gd": 1e-10}[solver]}
+                if loss == "squared_hinge" and p == 1:
+                    # Once the margin is met the loss is flat: the least alpha would decide.
+                    common |= {"tol": 1e-8, "l2_reg": 1e-3}
                 yield SparseLpClassifier(p, 1e-3, **common)
                 if loss == "log_loss" and not row.smooth_only:
                     yield SparseLpClassifier(p, 1e-3, sparsity_threshold=0.05, **common)
