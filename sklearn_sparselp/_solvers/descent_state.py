@@ -31,6 +31,11 @@ REACH = 0.5
 GUARD = 0.25
 # Points that are tried on the way to the end of a model; how steep a model that misleads is made, by factors of 4.
 HALVINGS = 4
+# A search along a convex model's step ends where so much of the first slope is left, and a step that it cuts shorter
+# than so comes of a model that misled: it bends less than the loss does on the way.
+SLOPE_LEFT = 0.1
+MISLED = 0.03
+SEARCHES = 30
 ROUNDING = 4e-15
 STEEPEST = 1e24
 # A column that a model bends less than so, against the bound L_j, is taken to bend so much: the samples that hold the
@@ -167,17 +172,52 @@ class DescentState:
                 reach = np.abs(moved)
             prediction = self.prediction + moved
             loss, raw_gradient, bend = problem.evaluate(prediction)
-            if loss + total_on(penalty, features, w) <= limit:
+            after = total_on(penalty, features, w)
+            if problem.convex and length == 1.0:
+                length = self._best_length(moved, raw_gradient, after - before)
+                if length < 1.0:
+                    moved *= length
+                    w = start + length * (end - start)
+                    prediction = self.prediction + moved
+                    loss, raw_gradient, bend = problem.evaluate(prediction)
+                    after = total_on(penalty, features, w)
+            if loss + after <= limit:
                 self.w[features] = w
                 self.prediction, self._loss, self.raw_gradient, self.curvature = prediction, loss, raw_gradient, bend
                 self.intercept += length * shift
-                self._guard = GUARD * self._guard
+                self._guard = np.maximum(self._guard, reach) if length < MISLED else GUARD * self._guard
                 self._reach = np.maximum(REACH * reach, self._guard)
                 return True
             length *= 0.5
             w = self._on_line(start, end, length * (end - start))
         self._guard = self._reach = np.maximum(self._reach, reach)
         return False
+
+    def _best_length(self, moved: np.ndarray, raw_gradient: np.ndarray, rise: float) -> float:
+        """Return where on the way to the end of a convex model the loss plus the penalty's chord is smallest.
+
+        A convex penalty lies below its chord, so F_tau falls too. ``raw_gradient`` is that of the loss at the end,
+        ``rise`` the penalty's change. Regula falsi on the slope, with the Illinois rule.
+        """
+        low, high = 0.0, 1.0
+        slope_low, slope_high = float(self.raw_gradient @ moved) + rise, float(raw_gradient @ moved) + rise
+        enough, last = -SLOPE_LEFT * slope_low, 0.0
+        if not (slope_low < 0.0 and slope_high > enough):
+            return 1.0
+        for _ in range(SEARCHES):
+            part = -slope_low / (slope_high - slope_low)
+            length = low + (high - low) * (part if part > 0.01 else 0.01)
+            slope = float(self.problem.evaluate(self.prediction + length * moved)[1] @ moved) + rise
+            if abs(slope) <= enough:
+                return length
+            if slope < 0.0:
+                low, slope_low = length, slope
+                slope_high *= 0.5 if last < 0.0 else 1.0
+            else:
+                high, slope_high = length, slope
+                slope_low *= 0.5 if last > 0.0 else 1.0
+            last = slope
+        return low or high
 
     def _on_line(self, start: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return ``start + step`` on the admissible set {0} and |t| >= threshold."""
