@@ -558,3 +558,13 @@ def test_a_model_is_used_after_its_fit_and_with_its_features(call):
 def test_coefficients_are_stored_otherwise_after_a_fit_only(call):
     with pytest.raises(NotFittedError):
         getattr(SparseLpClassifier(), call)()
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-3, 1e-4])
+def test_squared_hinge_on_separable_wide_data_ends_with_a_small_gap(alpha):
+    # Full Newton steps alone go to and fro between sets of samples within the margin.
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((60, 300))
+    y = wide[:, :6] @ [2, -2, 2, -2, 1, 1.0] + rng.logistic(size=60) > 0
+    model = SparseLpClassifier(2.0, alpha, loss="squared_hinge", solver="cd", tol=1e-6)
+    assert model.fit(wide, y).dual_gap_[0] <= 1e-6
