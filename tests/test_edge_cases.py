@@ -192,10 +192,13 @@ def test_columns_in_other_units_get_coefficients_in_other_units(p, fit_intercept
 def test_badly_scaled_columns_without_factors_are_solved(p, scale, layout):
     X, y = regression(7, 40, 6)
     X[:, ::2] *= scale
-    model = make(p, 0.01).fit(LAYOUTS[layout](X), y)
+    # Correlations with columns of 1e8 are known to about 1e-8, a millionth of alpha: so far is a
+    # dual point from its bounds, and a gap of 1e-9 of the objective would be a matter of luck.
+    tol = 1e-8 if scale > 1.0 and p == 1.0 else 1e-9
+    model = make(p, 0.01, tol=tol).fit(LAYOUTS[layout](X), y)
     reference = Reference(X, y, p=p, alpha=0.01)
     if p >= 1.0:
-        assert model.dual_gap_ <= 1e-9 * reference.objective(np.zeros(6))
+        assert model.dual_gap_ <= tol * reference.objective(np.zeros(6))
     else:
         assert reference.fixed_point_residual(model.coef_) <= 2e-9
     np.testing.assert_allclose(model.objective_, reference.objective(model.coef_), rtol=1e-9)

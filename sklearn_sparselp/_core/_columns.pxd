@@ -34,6 +34,16 @@ cdef extern from *:
         for (Py_ssize_t i = 0; i < n; i++) total += (double)x[i] * d[i] * v[i];                       \\
         return total;                                                                                 \\
     }                                                                                                 \\
+    SPARSELP_CLONES static double sparselp_spread_##S(const T *x, const double *d, double mean,       \\
+                                                      Py_ssize_t n) {                                 \\
+        double total = 0.0;                                                                           \\
+        _Pragma("omp simd reduction(+ : total)")                                                      \\
+        for (Py_ssize_t i = 0; i < n; i++) {                                                          \\
+            double away = (double)x[i] - mean;                                                        \\
+            total += d[i] * away * away;                                                              \\
+        }                                                                                             \\
+        return total;                                                                                 \\
+    }                                                                                                 \\
     SPARSELP_CLONES static void sparselp_axpy_##S(double a, const T *x, double *v, Py_ssize_t n) {    \\
         _Pragma("omp simd")                                                                           \\
         for (Py_ssize_t i = 0; i < n; i++) v[i] += a * (double)x[i];                                  \\
@@ -49,6 +59,8 @@ cdef extern from *:
     """
     double dot_float "sparselp_dot_float"(const float*, const double*, Py_ssize_t) noexcept nogil
     double dot_double "sparselp_dot_double"(const double*, const double*, Py_ssize_t) noexcept nogil
+    double spread_float "sparselp_spread_float"(const float*, const double*, double, Py_ssize_t) noexcept nogil
+    double spread_double "sparselp_spread_double"(const double*, const double*, double, Py_ssize_t) noexcept nogil
     double wdot_float "sparselp_wdot_float"(const float*, const double*, const double*, Py_ssize_t) noexcept nogil
     double wdot_double "sparselp_wdot_double"(const double*, const double*, const double*, Py_ssize_t) noexcept nogil
     void axpy_float "sparselp_axpy_float"(double, const float*, double*, Py_ssize_t) noexcept nogil
@@ -104,6 +116,47 @@ cdef inline double column_weighted_dot(
     if k < size:
         a += data[k] * weights[rows[k]] * vector[rows[k]]
     return a + b
+
+
+cdef inline double column_spread(
+    const real_t* data,     # IN, size
+    const index_t* rows,    # IN, size, or NULL
+    Py_ssize_t size,
+    const double* weights,  # IN
+    double total,           # IN, sum of all weights
+    double mean,            # IN
+) noexcept nogil:
+    # sum_i weights_i (x_i - mean)^2 over all samples: those that are not stored are 0.
+    cdef Py_ssize_t k = 0
+    cdef double a = 0.0, b = 0.0, stored_a = 0.0, stored_b = 0.0, one, two
+    if rows == NULL:
+        if real_t is float:
+            return spread_float(data, weights, mean, size)
+        else:
+            return spread_double(data, weights, mean, size)
+    if mean == 0.0:
+        while k + 2 <= size:
+            a += weights[rows[k]] * (data[k] * <double> data[k])
+            b += weights[rows[k + 1]] * (data[k + 1] * <double> data[k + 1])
+            k += 2
+        if k < size:
+            a += weights[rows[k]] * (data[k] * <double> data[k])
+        return a + b
+    while k + 2 <= size:
+        one = data[k] - mean
+        two = data[k + 1] - mean
+        a += weights[rows[k]] * (one * one)
+        b += weights[rows[k + 1]] * (two * two)
+        stored_a += weights[rows[k]]
+        stored_b += weights[rows[k + 1]]
+        k += 2
+    if k < size:
+        one = data[k] - mean
+        a += weights[rows[k]] * (one * one)
+        stored_a += weights[rows[k]]
+    stored_a += stored_b
+    a += b
+    return a + (total - stored_a) * mean * mean if total > stored_a else a
 
 
 cdef inline void column_axpy(

@@ -55,16 +55,13 @@ cdef inline void _products_of_one(
 ) noexcept nogil:
     cdef Py_ssize_t r, start, size
     if dense:
-        start = k * length
-        size = length
-    else:
-        start = indptr[k]
-        size = indptr[k + 1] - indptr[k]
+        for r in range(vectors.shape[0]):
+            out[r, k] = column_dot(data + k * length, <const index_t*> NULL, length, &vectors[r, 0])
+        return
+    start = indptr[k]
+    size = indptr[k + 1] - start
     for r in range(vectors.shape[0]):
-        if dense:
-            out[r, k] = column_dot(data + start, <const index_t*> NULL, size, &vectors[r, 0])
-        else:
-            out[r, k] = column_dot(data + start, minor + start, size, &vectors[r, 0])
+        out[r, k] = column_dot(data + start, minor + start, size, &vectors[r, 0]) if size else 0.0
 
 
 def accumulate(

@@ -1,7 +1,7 @@
 # What a solver asks of a few chosen columns of X: products, moments, Gram matrix.
 # Column k of a block holds data[start[k]:stop[k]], in rows rows[start[k]:stop[k]] (rows empty for dense columns).
 
-from ._columns cimport column_axpy, column_dot
+from ._columns cimport column_axpy, column_dot, column_spread
 from ._types cimport index_t, int32_t, int64_t, real_t
 
 
@@ -58,29 +58,26 @@ def block_moments(
     double[::1] squares not None,        # OUT, (n_columns,) sum_i weights_i (x_ij - mean_j)^2, mean 0 unless centred
 ):
     """Weighted sums and centred squares of columns (two passes a column: no cancellation)."""
-    cdef Py_ssize_t k, i, entry
-    cdef double total = 0.0, mean, stored, square, value
+    cdef Py_ssize_t k, i, size
+    cdef double total = 0.0, mean
     cdef bint dense = rows.shape[0] == 0
+    cdef const real_t* column
+    cdef const index_t* where = NULL
     with nogil:
         for i in range(weights.shape[0]):
             total += weights[i]
         for k in range(start.shape[0]):
-            mean = 0.0
-            for entry in range(start[k], stop[k]):
-                i = entry - start[k] if dense else rows[entry]
-                mean = mean + weights[i] * data[entry]
-            sums[k] = mean
-            mean = mean / total if centred and total > 0.0 else 0.0
-            stored = 0.0
-            square = 0.0
-            for entry in range(start[k], stop[k]):
-                i = entry - start[k] if dense else rows[entry]
-                value = data[entry] - mean
-                square = square + weights[i] * value * value
-                stored = stored + weights[i]
-            if not dense and total > stored:
-                square = square + (total - stored) * mean * mean
-            squares[k] = square
+            size = stop[k] - start[k]
+            if size == 0:
+                sums[k] = 0.0
+                squares[k] = 0.0
+                continue
+            column = &data[start[k]]
+            if not dense:
+                where = &rows[start[k]]
+            sums[k] = column_dot(column, where, size, &weights[0])
+            mean = sums[k] / total if centred and total > 0.0 else 0.0
+            squares[k] = column_spread(column, where, size, &weights[0], total, mean)
 
 
 def sparse_gram(

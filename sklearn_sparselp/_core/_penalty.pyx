@@ -376,12 +376,16 @@ def entry_gradients(Penalty penalty not None, const double[::1] lipschitz not No
     return result
 
 
+# Share of the gradient that it takes to enter below which a coefficient is far from entering.
+cdef double FAR = 0.5
+
+
 def violations(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,
                const double[::1] lipschitz not None, const double[::1] entry not None, double[::1] out not None):
-    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|`` and return its largest value, at least 0.
+    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|``.
 
     A coefficient that is zero and stays zero gets ``|gradient_j| / entry_j - 1``, at most 0, instead: how near
-    it is to entering.
+    it is to entering; -1 where that is far.
 
     Parameters
     ----------
@@ -395,13 +399,26 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
         From `entry_gradients`: zero coordinates below it are not evaluated.
     out : ndarray of shape (n_features,), dtype float64
         Written.
+
+    Returns
+    -------
+    largest : float
+        Largest violation, at least 0.
+    bound : float
+        ``max_j |gradient_j| / entry_j``, `dual_bound` where the ``entry_j`` are strengths: an L1 norm without a ridge.
     """
     cdef Py_ssize_t j
-    cdef double largest = 0.0, violation
+    cdef double largest = 0.0, violation, size, bound = 0.0
+    cdef bint positive = penalty.positive
     with nogil:
         for j in range(w.shape[0]):
-            if w[j] == 0.0 and fabs(gradient[j]) <= entry[j]:
-                out[j] = fabs(gradient[j]) / entry[j] - 1.0 if 0.0 < entry[j] < INFINITY else -1.0
+            size = -gradient[j] if positive else fabs(gradient[j])
+            # No division where it does not matter.
+            if size > bound * entry[j] and entry[j] > 0.0:
+                bound = size / entry[j]
+            size = fabs(gradient[j])
+            if w[j] == 0.0 and size <= entry[j]:
+                out[j] = size / entry[j] - 1.0 if size > FAR * entry[j] and entry[j] > 0.0 else -1.0
                 continue
             if isinf(entry[j]):
                 violation = -1.0
@@ -410,6 +427,20 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
                     w[j] - penalty.update(w[j] - gradient[j] / lipschitz[j], lipschitz[j], j)
                 )
             out[j] = violation
+            if violation > largest:
+                largest = violation
+    return largest, bound
+
+
+def violation_on(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] w not None,
+                 const double[::1] gradient not None, const double[::1] lipschitz not None):
+    """Return ``max_k L_j |w_k - T_j(w_k - gradient_k / L_j)|`` over some features, ``j = features[k]``, L_j above 0."""
+    cdef Py_ssize_t j, k
+    cdef double largest = 0.0, violation
+    with nogil:
+        for k in range(w.shape[0]):
+            j = features[k]
+            violation = lipschitz[j] * fabs(w[k] - penalty.update(w[k] - gradient[k] / lipschitz[j], lipschitz[j], j))
             if violation > largest:
                 largest = violation
     return largest

@@ -87,7 +87,7 @@ class Certifier:
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
         out = np.empty_like(w)
-        violation = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
+        violation, bound = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
         objective = problem.objective(w, prediction)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
             violation = self._true_violation(w, prediction, gradient, objective, out)
@@ -95,7 +95,7 @@ class Certifier:
         residual = violation / scale if scale > 0.0 else 0.0
         gap = np.nan
         if problem.convex:
-            self._best_dual = max(self._best_dual, self._dual_value(w, raw_gradient, smooth_gradient))
+            self._best_dual = max(self._best_dual, self._dual_value(w, raw_gradient, smooth_gradient, bound))
             # A dual value above the primal one is rounding.
             gap = max(objective - self._best_dual, 0.0)
         return Certificate(objective, gap, residual, out, violation)
@@ -133,8 +133,11 @@ class Certifier:
             out[features[k]] = abs(slopes[k])
         return max(float(out.max()), 0.0)
 
-    def _dual_value(self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray) -> float:
+    def _dual_value(
+        self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray, bound: float
+    ) -> float:
         problem, penalty = self.problem, self.problem.penalty
+        box = penalty.absolute and penalty.l2_reg == 0.0
         if self._free.size:
             free = self._free
             if penalty.positive:
@@ -147,11 +150,12 @@ class Certifier:
             smooth_gradient = problem.design.rmatvec(raw_gradient[np.newaxis])[0]
             if penalty.positive and (smooth_gradient[held] < 0.0).any():
                 return -np.inf
-        slope = np.where(self._skip, 0.0, -smooth_gradient) if self._skip.any() else -smooth_gradient
-        box = penalty.absolute and penalty.l2_reg == 0.0
+        if self._free.size or not box:
+            slope = np.where(self._skip, 0.0, -smooth_gradient) if self._skip.any() else -smooth_gradient
+            bound = dual_bound(penalty, slope) if box else 0.0
         # A projected point may be as small as its own rounding: it must not be scaled up.
         limit = 1.0 if self._free.size else np.inf
-        if box and (bound := dual_bound(penalty, slope)) > 0.0:
+        if bound > 0.0:
             limit = min(limit, 1.0 / bound)
         scale = problem.loss.best_scale(problem.y, raw_gradient, problem.weights, limit) if box else 1.0
         value = -problem.loss.conjugate(problem.y, raw_gradient, scale, problem.weights)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
-from .._core._penalty import total_on
+from .._core._penalty import smooth_terms, total_on, violation_on
 from .certificate import Certificate, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
-from .iterate import Iterate, sweep_violators
+from .iterate import Iterate, admissible, sweep_violators
 from .problem import Problem
-from .support_newton import ROUNDING, SupportModel, newton_step, polished
+from .support_newton import POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
 
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
-# Coordinate descent alone finds the support of a new working set faster.
-EPOCHS_BEFORE_NEWTON = 5
+# Coordinate descent alone finds the support of a new working set faster; where minima are many it finds a better one.
+EPOCHS_BEFORE_NEWTON = 3
+EPOCHS_BEFORE_NEWTON_NONCONVEX = 10
 # On small data a step costs as much as hundreds of epochs; the bound also keeps decisions there independent of the
 # number of rows, so that a weight and repeated rows take the same course.
 EPOCHS_BETWEEN_NEWTON = 60
@@ -51,11 +52,7 @@ class DescentState:
 
     def __init__(self, problem: Problem, coef: np.ndarray, intercept: float):
         self.problem = problem
-        self.w = np.where(problem.usable, coef, 0.0)
-        smallest = problem.penalty.sparsity_threshold
-        self.w[np.abs(self.w) < smallest] = 0.0
-        if problem.penalty.positive:
-            self.w[self.w < 0.0] = 0.0
+        self.w = admissible(problem, coef)
         self.intercept = intercept
         fixed = problem.loss.quadratic
         self._gram = GramCache(problem.design, problem.weights) if fixed else None
@@ -67,10 +64,17 @@ class DescentState:
         self._precision = 1.0
         self.refresh()
 
-    def refresh(self) -> None:
-        """Recompute predictions and derivatives from the coefficients, the intercept at its optimum."""
+    def refresh(self, block: ColumnBlock | None = None, features: np.ndarray | None = None) -> None:
+        """Recompute predictions and derivatives from the coefficients, the intercept at its optimum.
+
+        With the columns of all features that have a coefficient, maybe more, X is not walked.
+        """
         problem = self.problem
-        self.prediction, self.intercept = problem.predict(self.w, self.intercept)
+        if block is None:
+            self.prediction, self.intercept = problem.predict(self.w, self.intercept)
+        else:
+            prediction = block.combine(self.w[features]) + problem.offset
+            self.prediction, self.intercept = problem.profile(prediction, self.intercept)
         self._loss, self.raw_gradient, self.curvature = problem.evaluate(self.prediction)
 
     def jump(self, certificate: Certificate, tol: float) -> bool:
@@ -96,7 +100,7 @@ class DescentState:
         block = self.problem.design.columns(features)
         w, epochs, _, _ = self._descend_model(block, features, self.curvature, True, tol, max_epochs, gap_limit)
         self.w[features] = w
-        self.refresh()
+        self.refresh(block, features)
         return epochs
 
     def _square_of(self, raw_gradient: np.ndarray) -> float:
@@ -107,22 +111,31 @@ class DescentState:
         return float(raw_gradient @ np.divide(raw_gradient, weights, out=np.zeros_like(weights), where=weights > 0.0))
 
     def polish(self) -> bool:
-        """Take a Newton step on the support if that is cheap; return whether it has won anything."""
-        problem = self.problem
+        """Take Newton steps on the support while that is cheap; return whether they have won anything."""
+        problem, penalty, quadratic = self.problem, self.problem.penalty, self.problem.loss.quadratic
         support = np.flatnonzero(self.w)
         block, start = problem.design.columns(support), self.w[support]
-        model = problem.support_model(block, support, start, self.prediction, self.raw_gradient, self.curvature)
-        coef = polished(problem, model, self._gram)
-        if coef is None:
-            return False
-        before, intercept = problem.objective(self.w, self.prediction), self.intercept
-        self.w[support] = coef
-        self.refresh()
-        if problem.loss.quadratic or problem.objective(self.w, self.prediction) <= before * (1.0 + ROUNDING):
-            return True
-        self.w[support], self.intercept = start, intercept
-        self.refresh()
-        return False
+        won = False
+        for _ in range(1 if quadratic else POLISH_STEPS):
+            model = problem.support_model(block, support, start, self.prediction, self.raw_gradient, self.curvature)
+            coef = polished(problem, model, self._gram)
+            if coef is None:
+                break
+            limit = (self._loss + total_on(penalty, support, start)) * (1.0 + ROUNDING)
+            intercept = self.intercept
+            self.w[support] = coef
+            self.refresh(block, support)
+            if not quadratic and not self._loss + total_on(penalty, support, coef) <= limit:
+                self.w[support], self.intercept = start, intercept
+                self.refresh(block, support)
+                break
+            won, start = True, coef
+            slope, bend = np.empty_like(coef), np.empty_like(coef)
+            smooth_terms(penalty, support, coef, slope, bend)
+            slope += block.products(self.raw_gradient)
+            if not coef.all() or np.abs(slope).max() <= POLISHED * problem.gradient_scale:
+                break
+        return won
 
     def descend_models(
         self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND
@@ -134,26 +147,38 @@ class DescentState:
         """
         problem = self.problem
         block = problem.design.columns(features)
-        used, models, steepness = 0, 0, 1.0
+        used, models, steepness, goal = 0, 0, 1.0, tol
         self.idle = False
         while models < n_models and used < max_epochs:
             curvature = np.empty_like(self.curvature)
             problem.loss.majoriser(problem.y, self.prediction, problem.weights, self._reach, curvature)
             curvature *= steepness
             limit = min(EPOCHS_PER_MODEL, max_epochs - used)
-            w, epochs, self.violation, shift = self._descend_model(block, features, curvature, False, tol, limit)
+            w, epochs, self.violation, shift = self._descend_model(block, features, curvature, False, goal, limit)
             used += epochs
             if self._step(block, features, w, shift, curvature):
                 models, steepness = models + 1, 1.0
+                if problem.convex:
+                    self.violation = self._violation(block, features)
                 if self.violation <= tol:
-                    self.idle = models == 1
+                    self.idle = models == 1 and not problem.convex
                     break
+                if epochs == 1:
+                    # What coordinates do one after the other looks better than what they do at once.
+                    goal *= 0.1
             else:
                 steepness *= 4.0
                 if steepness > STEEPEST:
                     break
-        self.refresh()
+        self.refresh(block, features)
         return used
+
+    def _violation(self, block: ColumnBlock, features: np.ndarray) -> float:
+        w = self.w[features]
+        gradient = block.products(self.raw_gradient)
+        if self.problem.penalty.l2_reg:
+            gradient += self.problem.penalty.l2_reg * w
+        return violation_on(self.problem.penalty, features, w, gradient, self.problem.lipschitz)
 
     def _step(
         self, block: ColumnBlock, features: np.ndarray, w: np.ndarray, shift: float, curvature: np.ndarray
@@ -264,9 +289,11 @@ class DescentState:
             penalty, features, w, raw, curvature if uniform is None else uniform, lipschitz, sums, total, exact
         )
         gram = self._gram
-        epochs, first, waiting = 0, np.inf, EPOCHS_BEFORE_NEWTON
+        waiting = EPOCHS_BEFORE_NEWTON if problem.convex else EPOCHS_BEFORE_NEWTON_NONCONVEX
+        epochs, first = 0, np.inf
         while epochs < max_epochs:
-            limit = 1 if epochs == 0 else min(EPOCHS_PER_ROUND, max_epochs - epochs)
+            limit = EPOCHS_PER_ROUND if waiting <= 0 else min(EPOCHS_PER_ROUND, int(np.ceil(waiting)))
+            limit = 1 if epochs == 0 else min(limit, max_epochs - epochs)
             done, violation, stable = sweep(
                 block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0, start is not None
             )

@@ -133,9 +133,9 @@ def solve(
     results: list[SolveResult | None] = [None] * len(runs)
     waiting: deque[tuple[int, np.ndarray | None]] = deque((k, None) for k in range(len(runs)))
     n_passes = 0
-    while waiting:
-        requests: list[tuple[int, np.ndarray]] = []
-        with _one_blas_thread(design):
+    with _one_blas_thread(design):
+        while waiting:
+            requests: list[tuple[int, np.ndarray]] = []
             while waiting:
                 k, answer = waiting.popleft()
                 try:
@@ -143,14 +143,14 @@ def solve(
                 except StopIteration as stop:
                     results[k] = stop.value
                 del answer
-        if not requests:
-            break
-        products = design.rmatvec(np.array([vector for _, vector in requests]))
-        n_passes += 1
-        if verbose:
-            print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")
-        waiting.extend((k, product) for (k, _), product in zip(requests, products, strict=True))
-        del products
+            if not requests:
+                break
+            products = design.rmatvec(np.array([vector for _, vector in requests]))
+            n_passes += 1
+            if verbose:
+                print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")
+            waiting.extend((k, product) for (k, _), product in zip(requests, products, strict=True))
+            del products
     for problem, result in zip(problems, results, strict=True):
         if not result.converged:
             _warn(problem, result, max_iter, tol)

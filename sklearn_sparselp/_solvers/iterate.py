@@ -85,6 +85,8 @@ class Iterate:
 
 def admissible(problem: Problem, coef: np.ndarray) -> np.ndarray:
     """Return a start moved to where the penalty is finite: 0 for unusable features and below the mask."""
+    if not coef.any():
+        return np.zeros(coef.shape)
     w = np.where(problem.usable, coef, 0.0)
     w[np.abs(w) < problem.penalty.sparsity_threshold] = 0.0
     if problem.penalty.positive:

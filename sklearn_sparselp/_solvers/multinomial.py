@@ -298,34 +298,18 @@ class MultinomialProblem(Problem):
             best, prediction, value, gradient = best + step, new, new_value, new_gradient
         return best
 
-    def class_problems(self) -> list[ClassProblem]:
-        """Return the problem of each class while the others stand still."""
+    def class_problems(self) -> list[Problem]:
+        """Return the problem of each class while the others stand still.
+
+        ``log(sum_l exp(f_l)) - y f_k`` is, as a function of f_k, the binary loss at ``f_k + offset``
+        with ``offset = -log(sum_(l != k) exp(f_l))``, and a constant.
+        """
         design, weights = self.design.base, self.by_class(self.weights)[0]
         members = self.by_class(self.y)
-        template = ClassProblem(design, members[0], LogLoss(), self._unbound, weights, self.fit_intercept)
+        template = Problem(design, members[0], LogLoss(), self._unbound, weights, self.fit_intercept)
         problems = []
         for labels in members:
             problem = copy.copy(template)
             problem.y = labels
             problems.append(problem)
         return problems
-
-
-class ClassProblem(Problem):
-    """Binary logistic regression of one class against the others, whose predictions are given.
-
-    ``log(sum_l exp(f_l)) - y f_k`` is, as a function of f_k, the binary loss at ``f_k + offset``
-    with ``offset = -log(sum_(l != k) exp(f_l))``, and a constant.
-
-    Attributes
-    ----------
-    offset : ndarray of shape (n_samples,), or float
-    """
-
-    offset: np.ndarray | float = 0.0
-
-    def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
-        """Return ``X w + b + offset`` and the b that minimises the loss there, searched from ``start``."""
-        prediction = self.design.matvec(w[np.newaxis])[0]
-        prediction += self.offset
-        return self.profile(prediction, start)

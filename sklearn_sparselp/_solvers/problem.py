@@ -78,6 +78,8 @@ class Problem:
         How many these are.
     free : ndarray of shape (n_features,), dtype bool
         Which features no term penalises.
+    offset : ndarray of shape (n_samples,), or float
+        What the predictions hold besides X w and the intercept.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Problem:
         self.convex = penalty.convex
         # A ridge penalises every feature.
         self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
+        self.offset: np.ndarray | float = 0.0
         self._gradient_scale: float | None = None
 
     @property
@@ -166,7 +169,9 @@ class Problem:
 
     def predict(self, w: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Return ``X w + b`` and the b that minimises the loss there, searched from ``start``."""
-        return self.profile(self.design.matvec(w[np.newaxis])[0], start)
+        prediction = self.design.matvec(w[np.newaxis])[0] if w.any() else np.zeros(self.design.n_samples)
+        prediction += self.offset
+        return self.profile(prediction, start)
 
     def profile(self, prediction: np.ndarray, start: float) -> tuple[np.ndarray, float]:
         """Add to predictions, in place, the b that minimises the loss there; return both."""
@@ -196,5 +201,4 @@ class Problem:
 
     def set_gradient_scale(self, null_gradient: np.ndarray) -> None:
         """Take the scale of the certificate from the gradient at w = 0."""
-        usable = np.abs(null_gradient[self.usable])
-        self._gradient_scale = float(usable.max()) if usable.size else 0.0
+        self._gradient_scale = float((np.abs(null_gradient) * self.usable).max(initial=0.0))

@@ -15,13 +15,17 @@ from .gram import GramBlock, GramCache, subtract_outer
 LARGEST_FACTOR = 2000
 # A Gram matrix of sparse columns is bought at once when it costs no more than so many conjugate gradient steps;
 # a dearer one when as much has been spent on such steps.
-CHEAP_GRAM_STEPS = 20
+CHEAP_GRAM_STEPS = 100
 # Rows of a support are not equally long: their squares add up to more than those of the mean.
-ROW_SKEW = 3.0
+ROW_SKEW = 1.3
 MAX_CG_STEPS = 200
-# The calls of one step, in stored values that an epoch visits meanwhile, and a multiplication of matrices likewise.
+# Coordinates that reach 0 on the way of one step, at most; of a large support a quarter.
+MOST_LEGS = 50
+# The calls of one step, in stored values that an epoch visits meanwhile; a multiplication of matrices likewise, beside
+# epochs over dense columns and, slower for each value, over sparse ones.
 FIXED_COST = 100_000.0
 DENSE_SPEED = 0.2
+SPARSE_SPEED = 0.05
 # Of a matrix scaled to unit diagonal.
 SMALLEST_PIVOT = 1e-11
 # A small support gets one more Newton step at the end, unless its residual is this small: the solution then hardly
@@ -88,6 +92,8 @@ class NewtonStep:
         What it cost, in stored values that an epoch could have visited instead.
     regular : bool
         Whether the Hessian was factored as it is, or its system solved to the end.
+    change : float
+        Of the model.
     """
 
     coef: np.ndarray | None
@@ -96,6 +102,7 @@ class NewtonStep:
     cut: bool
     work: float
     regular: bool
+    change: float = 0.0
 
 
 def newton_step(
@@ -104,9 +111,12 @@ def newton_step(
     """Return a step that lowers the quadratic model on the support, or None.
 
     With ``H = X_S^T D X_S + phi''(w_S) + l2_reg`` (centred with an intercept) the step
-    solves ``H d = -grad_S``. Coordinates that would change sign, or fall below the mask,
-    go to 0; if that does not lower the objective the step is shortened to the first
-    such coordinate, and halved while the objective rises.
+    solves ``H d = -grad_S``. For p = 1 it follows the model along the faces of the orthant
+    where H is factored, else the better of two steps is taken: with the coordinates that
+    would change sign at 0, or as far along d as the model falls, kinks included. For other p
+    coordinates that would change sign, or fall below the mask, go to 0; if that does not
+    lower the model the step is shortened to the first such coordinate, and halved while the
+    model rises.
 
     Parameters
     ----------
@@ -147,19 +157,35 @@ def newton_step(
             moved -= d @ model.sums / model.total
         bent = model.block.bend(moved, model.curvature)
         change = smooth @ d + 0.5 * (moved @ bent) + total_on(penalty, features, new) - start
-        return NewtonStep(new, moved, bent, cut, hessian.work, hessian.regular) if change < slack * start else None
+        if not change < slack * start:
+            return None
+        return NewtonStep(new, moved, bent, cut, hessian.work, hessian.regular, change)
 
     failed = NewtonStep(None, None, None, True, hessian.work, False)
     smallest = penalty.sparsity_threshold
     crossing = penalty.kinked
-    if penalty.absolute and not penalty.positive:
-        step = _kinked_line_search(w, direction, smooth @ direction + penalty.l2_reg * (w @ direction),
-                                   hessian.square(direction) + penalty.l2_reg * (direction @ direction),
-                                   np.abs(slope - penalty.l2_reg * w))  # fmt: skip
-        new = w + step * direction
-        new[np.abs(new) <= 4e-16 * np.abs(w)] = 0.0
-        return attempt(new, abs(step - 1.0) > 1e-6) or failed
     new = w + direction
+    if penalty.absolute:
+        strengths = np.abs(slope - penalty.l2_reg * w)
+        kinked = (strengths > 0.0) | penalty.positive
+        taken, crossed = None, (new * w <= 0.0) & kinked
+        if crossed.any():
+            if hessian.factored:
+                taken = attempt(*_along_faces(w, new, kinked, hessian))
+            else:
+                taken = attempt(np.where(crossed, 0.0, new), False)
+            if taken is not None and (hessian.factored or penalty.positive):
+                return taken
+        if not penalty.positive and (crossed.any() or not hessian.regular):
+            step = _kinked_line_search(w, direction, smooth @ direction + penalty.l2_reg * (w @ direction),
+                                       hessian.square(direction) + penalty.l2_reg * (direction @ direction),
+                                       strengths)  # fmt: skip
+            new = w + step * direction
+            new[np.abs(new) <= 4e-16 * np.abs(w)] = 0.0
+            found = attempt(new, abs(step - 1.0) > 1e-6)
+            if found is None or (taken is not None and taken.change < found.change):
+                return taken or failed
+            return found
     if crossing or penalty.positive:
         out = (np.abs(new) < smallest) | (new * w <= 0.0) if crossing else new < 0.0
         new[out] = 0.0
@@ -223,6 +249,56 @@ def _kinked_line_search(w, direction, slope, bend, strengths):
     return float(min(inside, kinks[first])) if first < kinks.size else float(inside)
 
 
+def _along_faces(w, target, kinked, hessian):
+    """Follow the quadratic model from w to its minimum on the orthant of w, on faces of it.
+
+    With the coordinates A at 0 the minimum is ``x - Z (Z_A)^-1 x_A``, where x is Newton's point and
+    ``Z = H^-1 e_A``. On the way there the first coordinate that reaches 0 joins A and stays. F falls on each leg.
+
+    Parameters
+    ----------
+    w : ndarray of shape (n_support,)
+        Start.
+    target : ndarray of shape (n_support,)
+        Newton's point x.
+    kinked : ndarray of shape (n_support,), dtype bool
+        Coordinates that must not cross 0.
+    hessian : _Hessian
+        Factored.
+
+    Returns
+    -------
+    new : ndarray of shape (n_support,)
+        The end of the last leg.
+    cut : bool
+        Whether that is not yet the minimum.
+    """
+    size = w.size
+    held: list[int] = []
+    here, end = w, target
+    columns = np.empty((size, 0))
+    for _ in range(min(size, max(MOST_LEGS, size // 4))):
+        crossing = np.flatnonzero((end * w <= 0.0) & (here != 0.0) & kinked)
+        if crossing.size == 0:
+            return end, False
+        reach = here[crossing] / (here[crossing] - end[crossing])
+        first = int(reach.argmin())
+        held.append(int(crossing[first]))
+        here = here + reach[first] * (end - here)
+        here[held] = 0.0
+        unit = np.zeros(size)
+        unit[held[-1]] = 1.0
+        columns = np.column_stack([columns, hessian.divide(unit)])
+        inner = columns[held]
+        scale = 1.0 / np.sqrt(np.abs(inner.diagonal()))
+        _, forces, info = linalg.lapack.dposv(scale[:, np.newaxis] * inner * scale, scale * target[held], lower=1)
+        if info != 0:
+            break
+        end = target - columns @ (scale * forces)
+        end[held] = 0.0
+    return here, True
+
+
 class _Hessian:
     """The smooth part's second derivative on the support: a matrix where that is cheap, else products."""
 
@@ -230,6 +306,7 @@ class _Hessian:
         self._model, self._block, self._gram = model, model.block, gram
         self.work = FIXED_COST
         self.regular = False
+        self._factor = self._scale = None
         # Which columns the cache lacks; None where no matrix is made.
         self._new = self._affordable()
 
@@ -240,17 +317,19 @@ class _Hessian:
         if not block.factored:
             return None
         # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
-        factor, spent = DENSE_SPEED * len(block) ** 3 / 3.0, 0.0 if gram is None else gram.spent
+        dense = block.rows.shape[0] == 0
+        speed = DENSE_SPEED if dense else SPARSE_SPEED
+        factor, spent = speed * len(block) ** 3 / 3.0, 0.0 if gram is None else gram.spent
         if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS + spent:
             return None
         new = features if gram is None else gram.missing(features)
         if not isinstance(block, ColumnBlock):
             cost = float(len(block) * (block.n_samples + block.n_stored))
-        elif block.rows.shape[0] == 0:
+        elif dense:
             cost = DENSE_SPEED * new.size * block.n_stored
         else:
             cost = ROW_SKEW * new.size / len(block) * block.n_stored**2 / block.n_samples
-            if cost > FIXED_COST + 2.0 * block.n_stored * CHEAP_GRAM_STEPS + spent:
+            if cost + factor > FIXED_COST + 2.0 * block.n_stored * CHEAP_GRAM_STEPS + spent:
                 return None
         self.work += cost + factor
         if gram is not None:
@@ -299,10 +378,21 @@ class _Hessian:
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
             if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
                 self.regular = ridge == 0.0
-                solution, _ = linalg.lapack.dpotrs(factor, scale * right, lower=1)
-                return scale * solution
+                self._factor, self._scale = factor, scale
+                return self.divide(right)
             ridge = 1e-9 if ridge == 0.0 else max(1e-3, 10.0 * ridge)
         return None
+
+    @property
+    def factored(self) -> bool:
+        """Whether `divide` is cheap."""
+        return self._factor is not None
+
+    def divide(self, right):
+        """Return ``H^-1 right`` from the factor."""
+        solution, _ = linalg.lapack.dpotrs(self._factor, self._scale * right, lower=1)
+        self.work += right.size * right.size
+        return self._scale * solution
 
     def _conjugate_gradient(self, bend, right, tol):
         diagonal = bend + self._model.column_curvature
