@@ -1,6 +1,9 @@
 """Wrong input is refused before any work: messages name parameter, value and what is allowed."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.utils import Tags
@@ -134,3 +137,30 @@ def test_targets_outside_the_domain_of_a_loss_are_named(domain, inside, outside)
 
 def test_tags_of_an_invalid_loss_are_given_and_the_error_comes_from_fit():
     assert isinstance(SparseLpRegressor(loss="none").__sklearn_tags__(), Tags)
+
+
+def test_plain_arrays_take_the_same_course_as_those_that_need_conversion():
+    model = SparseLpRegressor(alpha=1e-3)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    by_frame = model.fit(frame, Y.tolist()).coef_
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(model.fit(X, Y).coef_, by_frame)
+    assert model.n_features_in_ == 4
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_finite_values_whose_sum_overflows_are_accepted():
+    huge = np.where(np.arange(20) % 2 == 0, 1e308, 1e307)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SparseLpRegressor(alpha=1.0, max_iter=1).fit(X, huge)
+    assert model.n_features_in_ == 4
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # scikit-learn sums them too
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_beside_ones_that_cancel(value):
+    wrong = with_value(value)
+    wrong[5, 2] = -value
+    with pytest.raises(ValueError, match="X contains"):
+        SparseLpRegressor().fit(wrong, Y)

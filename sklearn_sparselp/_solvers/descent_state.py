@@ -11,7 +11,7 @@ from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, admissible, sweep_violators
 from .problem import Problem
-from .support_newton import POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
+from .support_newton import FIXED_COST, POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
 
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
@@ -283,6 +283,7 @@ class DescentState:
         if exact and (matrix := self._gram_matrix(block, features, sums)) is not None:
             block, raw, curvature, sums, total, uniform = GramBlock(matrix), block.products(raw), None, None, 1.0, 1.0
             start = w.copy(), raw.copy()
+            tol = min(tol, POLISHED * problem.gradient_scale)
         else:
             uniform = self._uniform if exact else None
         model = QuadraticModel(
@@ -290,10 +291,15 @@ class DescentState:
         )
         gram = self._gram
         waiting = EPOCHS_BEFORE_NEWTON if problem.convex else EPOCHS_BEFORE_NEWTON_NONCONVEX
+        if start is not None:
+            # Epochs on a small matrix, of which each visits a part, cost less than the calls of a step.
+            waiting = max(waiting, min(4.0 * FIXED_COST / max(block.n_stored, 1), EPOCHS_BETWEEN_NEWTON))
         epochs, first = 0, np.inf
         while epochs < max_epochs:
-            limit = EPOCHS_PER_ROUND if waiting <= 0 else min(EPOCHS_PER_ROUND, int(np.ceil(waiting)))
-            limit = 1 if epochs == 0 else min(limit, max_epochs - epochs)
+            limit = EPOCHS_PER_ROUND if waiting <= 0 else int(np.ceil(waiting))
+            if start is None:
+                limit = min(limit, EPOCHS_PER_ROUND) if epochs > 0 or exact else 1
+            limit = min(limit, max_epochs - epochs)
             done, violation, stable = sweep(
                 block.data, block.rows, block.start, block.stop, model, limit, tol, waiting <= 0, start is not None
             )
