@@ -396,9 +396,10 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
     lipschitz : ndarray of shape (n_features,), dtype float64
         The bounds L_j; 0 marks a coordinate that stays at 0.
     entry : ndarray of shape (n_features,), dtype float64
-        From `entry_gradients`: zero coordinates below it are not evaluated.
+        From `entry_gradients`: zero coordinates below it are not evaluated. Empty: they are computed, for penalties
+        where that is cheap.
     out : ndarray of shape (n_features,), dtype float64
-        Written.
+        Written; may be ``gradient`` itself.
 
     Returns
     -------
@@ -408,24 +409,24 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
         ``max_j |gradient_j| / entry_j``, `dual_bound` where the ``entry_j`` are strengths: an L1 norm without a ridge.
     """
     cdef Py_ssize_t j
-    cdef double largest = 0.0, violation, size, bound = 0.0
-    cdef bint positive = penalty.positive
+    cdef double largest = 0.0, violation, pull, size, limit, bound = 0.0
+    cdef bint positive = penalty.positive, kept = entry.shape[0] > 0
     with nogil:
         for j in range(w.shape[0]):
-            size = -gradient[j] if positive else fabs(gradient[j])
+            pull = gradient[j]
+            limit = entry[j] if kept else penalty.entry_gradient(lipschitz[j], j)
+            size = -pull if positive else fabs(pull)
             # No division where it does not matter.
-            if size > bound * entry[j] and entry[j] > 0.0:
-                bound = size / entry[j]
-            size = fabs(gradient[j])
-            if w[j] == 0.0 and size <= entry[j]:
-                out[j] = size / entry[j] - 1.0 if size > FAR * entry[j] and entry[j] > 0.0 else -1.0
+            if size > bound * limit and limit > 0.0:
+                bound = size / limit
+            size = fabs(pull)
+            if w[j] == 0.0 and size <= limit:
+                out[j] = size / limit - 1.0 if size > FAR * limit and limit > 0.0 else -1.0
                 continue
-            if isinf(entry[j]):
+            if isinf(limit):
                 violation = -1.0
             else:
-                violation = lipschitz[j] * fabs(
-                    w[j] - penalty.update(w[j] - gradient[j] / lipschitz[j], lipschitz[j], j)
-                )
+                violation = lipschitz[j] * fabs(w[j] - penalty.update(w[j] - pull / lipschitz[j], lipschitz[j], j))
             out[j] = violation
             if violation > largest:
                 largest = violation

@@ -61,14 +61,24 @@ class Certificate:
 
 
 class Certifier:
-    """Makes certificates along one run and keeps the best dual value seen."""
+    """Makes certificates along one run and keeps the best dual value seen.
 
-    def __init__(self, problem: Problem):
+    Parameters
+    ----------
+    problem : Problem
+    overwrite_gradient : bool
+        Whether `certify` may write the violations over the gradient that it is given.
+    """
+
+    def __init__(self, problem: Problem, *, overwrite_gradient: bool = False):
         self.problem = problem
         self._best_dual = -np.inf
         self._free = np.flatnonzero(problem.free)
         # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
         self._skip = (problem.free | ~problem.usable).view(np.uint8)
+        # An L1 norm alone: the dual constraints are bounds on the gradient.
+        self._box = problem.penalty.absolute and problem.penalty.l2_reg == 0.0
+        self._overwrite = overwrite_gradient and self._box and not self._free.size
 
     def certify(
         self, w: np.ndarray, prediction: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
@@ -86,7 +96,7 @@ class Certifier:
         problem = self.problem
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
-        out = np.empty_like(w)
+        out = gradient if self._overwrite else np.empty_like(w)
         violation, bound = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
         objective = problem.objective(w, prediction)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
@@ -136,8 +146,7 @@ class Certifier:
     def _dual_value(
         self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray, bound: float
     ) -> float:
-        problem, penalty = self.problem, self.problem.penalty
-        box = penalty.absolute and penalty.l2_reg == 0.0
+        problem, penalty, box = self.problem, self.problem.penalty, self._box
         if self._free.size:
             free = self._free
             if penalty.positive:

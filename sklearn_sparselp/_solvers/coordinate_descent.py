@@ -62,7 +62,7 @@ def coordinate_descent(
         state = DescentState(problem, coef, intercept)
     # Vectors over the features are let go as soon as possible: X may hold few values for each of them.
     del coef
-    certifier = Certifier(problem)
+    certifier = Certifier(problem, overwrite_gradient=True)
     history: list[float] = []
     small = not problem.loss.quadratic and problem.design.n_stored <= SMALL_DESIGN
     epochs, polishes = 0, 1 if problem.loss.quadratic else POLISH_STEPS

@@ -17,6 +17,8 @@ NO_INDEX = np.empty(0, dtype=np.int32)
 THREADED_FROM = 2_000_000
 # Stored values that a Gram matrix turns into rows at once: with their columns, what a second-level cache holds.
 GRAM_VALUES_AT_ONCE = 32_768
+# Features whose places are made at once for a walk over all: little memory beside X.
+COLUMNS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -199,16 +201,23 @@ class Design:
     def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2`` per column.
 
-        Without ``centred`` the mean is taken as 0. The last answer is kept for the same
-        ``weights`` object.
+        Without ``centred`` the mean is taken as 0 and the first sums are left out: an empty
+        array. The last answer is kept for the same ``weights`` object.
         """
         if self._moments is not None and self._moments[0] is weights and self._moments[1] == centred:
             return self._moments[2]
+        squares = np.empty(self.n_features)
+        sums = np.empty(self.n_features if centred else 0)
         if self.by_columns:
-            sums, squares = self.columns(np.arange(self.n_features)).moments(weights, centred)
+            for first in range(0, self.n_features, COLUMNS_AT_ONCE):
+                some = slice(first, min(first + COLUMNS_AT_ONCE, self.n_features))
+                means, squares[some] = self.columns(np.arange(some.start, some.stop)).moments(weights, centred)
+                if centred:
+                    sums[some] = means
         else:
-            sums, squares, stored = (np.empty(self.n_features) for _ in range(3))
-            row_moments(*self._layout(), weights, centred, sums, squares, stored)
+            means, stored = np.empty(self.n_features), np.empty(self.n_features)
+            row_moments(*self._layout(), weights, centred, means, squares, stored)
+            sums = means if centred else sums
         self._moments = (weights, centred, (sums, squares))
         return sums, squares
 

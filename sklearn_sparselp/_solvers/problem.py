@@ -12,6 +12,8 @@ from .._core._penalty import Penalty, entry_gradients, total
 from .design import ColumnBlock, Design
 from .support_newton import SupportModel
 
+NO_ENTRIES = np.empty(0)
+
 
 @dataclass(frozen=True)
 class SolveResult:
@@ -65,13 +67,13 @@ class Problem:
     lipschitz : ndarray of shape (n_features,)
         The curvature bounds L_j; 0 for a column that is constant, empty or dropped.
     sums : ndarray of shape (n_features,)
-        Weighted means of the columns.
+        Weighted means of the columns; empty without intercept.
     curvature : float
         The c of the bounds L_j: the loss bends no more, or so much at the null model where it has no bound.
     penalty : Penalty
         Bound to ``lipschitz``.
     entry : ndarray of shape (n_features,)
-        Largest gradient at which a zero coefficient stays zero.
+        Largest gradient at which a zero coefficient stays zero; empty for p = 1, where `violations` computes it.
     usable : ndarray of shape (n_features,), dtype bool
         Which features may have a coefficient: not constant, not dropped.
     n_usable : int
@@ -115,7 +117,7 @@ class Problem:
         self.usable = usable
         self.n_usable = int(np.count_nonzero(usable))
         self.penalty = penalty.bind(self.lipschitz)
-        self.entry = entry_gradients(self.penalty, self.lipschitz)
+        self.entry = NO_ENTRIES if self.penalty.absolute else entry_gradients(self.penalty, self.lipschitz)
         self.convex = penalty.convex
         # A ridge penalises every feature.
         self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
@@ -137,7 +139,8 @@ class Problem:
     ) -> SupportModel | None:  # fmt: skip
         """Return the quadratic model on the support at these predictions, None where it is flat along a column."""
         if self.loss.quadratic:
-            sums, column_curvature, total = self.sums[support], self.lipschitz[support] - self.penalty.l2_reg, 1.0
+            sums = self.sums[support] if self.fit_intercept else None
+            column_curvature, total = self.lipschitz[support] - self.penalty.l2_reg, 1.0
         else:
             sums, column_curvature = block.moments(curvature, self.fit_intercept)
             total = float(curvature.sum())
@@ -156,7 +159,9 @@ class Problem:
 
     def evaluate(self, prediction: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the weighted loss, and its gradient and curvature in each prediction."""
-        gradient, curvature = np.empty_like(prediction), np.empty_like(prediction)
+        gradient = np.empty_like(prediction)
+        # Squared error writes there what stands there.
+        curvature = self.weights if self.loss.quadratic else np.empty_like(prediction)
         return self.loss.derivatives(self.y, prediction, self.weights, gradient, curvature), gradient, curvature
 
     def best_intercept(self, offset: np.ndarray, start: float) -> float:
@@ -201,4 +206,5 @@ class Problem:
 
     def set_gradient_scale(self, null_gradient: np.ndarray) -> None:
         """Take the scale of the certificate from the gradient at w = 0."""
-        self._gradient_scale = float((np.abs(null_gradient) * self.usable).max(initial=0.0))
+        high, low = (side(null_gradient, initial=0.0, where=self.usable) for side in (np.max, np.min))
+        self._gradient_scale = float(max(high, -low))
