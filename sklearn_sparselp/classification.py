@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -36,6 +35,7 @@ from ._validation import (
     fit_context,
     unchanged_on_error,
 )
+from ._warnings import warn_caller
 
 
 @dataclass(frozen=True)
@@ -368,13 +368,12 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         if weights is not None:
             X, codes = X[weights > 0.0], codes[weights > 0.0]
         if separates(linear_predictor(X, self.coef_, self.intercept_), codes):
-            warnings.warn(
+            warn_caller(
                 f"log loss has no minimum: all {codes.size} samples are on the right side and "
                 f"alpha={self.alpha:g} with p={self.p:g} does not keep coefficients from growing "
                 f"(the largest is {np.abs(self.coef_).max():.2g}). "
                 "Set alpha > 0 with p > 0, or l2_reg > 0.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
+from .._warnings import warn_caller
 from .coordinate_descent import Requests, coordinate_descent
 from .design import Design
 from .gradient_descent import gradient_descent
@@ -162,9 +162,8 @@ def _warn(problem: Problem, result: SolveResult, max_iter: int, tol: float) -> N
     what = "duality gap" if by_gap else "fixed-point residual"
     value = result.dual_gap if by_gap else result.fixed_point_residual
     limit = tol * problem.null_objective if by_gap else tol
-    warnings.warn(
+    warn_caller(
         f"{SOLVERS[result.solver].name} stopped after {result.n_iter} of max_iter={max_iter} epochs with "
         f"{what} {value:.2e} > {limit:.2e}. Increase max_iter or tol, or standardise X.",
         ConvergenceWarning,
-        stacklevel=4,
     )
