@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from .classification import SparseLpClassifier
 from .operator import SparseLpRegularizer
+from .path import alpha_max, sparse_lp_path
 from .proximal import prox_lp
 from .regression import SparseLpRegressor
 
@@ -14,5 +15,7 @@ __all__ = [
     "SparseLpRegressor",
     "SparseLpRegularizer",
     "__version__",
+    "alpha_max",
     "prox_lp",
+    "sparse_lp_path",
 ]

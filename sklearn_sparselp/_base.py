@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,10 +15,45 @@ from sklearn.utils.validation import check_is_fitted
 from ._core._penalty import LpPenalty
 from ._linear import linear_predictor
 from ._solvers import SOLVERS, Problem, SolveResult, solve
-from ._validation import Interval, StrOptions, check_penalty_factor, check_predict_data
+from ._validation import (
+    Interval,
+    Matrix,
+    StrOptions,
+    check_penalty_factor,
+    check_predict_data,
+)
 
 # A row of coefficients and an intercept for each problem, or None twice.
 Starts = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Validated data and what is to be solved on it.
+
+    Attributes
+    ----------
+    X : ndarray, CSR or CSC of shape (n_samples, n_features)
+    problems : list of Problem
+        All of one design.
+    starts : tuple
+        See `SparseLpModel._starts`.
+    single : bool
+        Whether ``coef_`` is the vector of one problem, not a matrix.
+    weights : ndarray of shape (n_samples,), or None
+        Of the samples, class weights included.
+    classes : ndarray of shape (n_classes,), or None
+    codes : ndarray of shape (n_samples,), dtype int64, or None
+        Class of each sample.
+    """
+
+    X: Matrix
+    problems: list[Problem]
+    starts: Starts
+    single: bool
+    weights: np.ndarray | None
+    classes: Any = None
+    codes: Any = None
 
 
 class SparseLpModel(BaseEstimator):
@@ -87,11 +122,13 @@ class SparseLpModel(BaseEstimator):
             )
         return coef, np.atleast_1d(self.intercept_).astype(np.float64)
 
-    def _solve(
-        self, problems: Sequence[Problem], starts: Starts, dtype: np.dtype, *, single: bool
-    ) -> None:
-        """Solve the problems side by side and store what they give, as rows unless ``single``."""
-        coef, intercept = starts
+    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Validate the data of a fit and state its problems; sets ``n_features_in_`` and names."""
+        raise NotImplementedError
+
+    def _solve(self, task: Task) -> None:
+        """Solve the problems side by side and store what they give."""
+        problems, (coef, intercept) = task.problems, task.starts
         if coef is not None:
             # A problem may be several rows: the classes of a multinomial one.
             coef = coef.reshape(len(problems), -1)
@@ -105,7 +142,7 @@ class SparseLpModel(BaseEstimator):
             intercept_init=intercept,
             verbose=int(self.verbose),
         )
-        self._store(results, dtype, single=single)
+        self._store(results, task.X.dtype, single=task.single)
 
     def _store(self, results: list[SolveResult], dtype: np.dtype, *, single: bool) -> None:
         def gather(name: str) -> Any:

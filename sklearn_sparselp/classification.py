@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import SparseLpModel
+from ._base import SparseLpModel, Task
 from ._core._loss import LogLoss, Loss, SquaredHinge
 from ._core._penalty import Penalty
 from ._linear import (
@@ -24,7 +24,6 @@ from ._linear import (
 )
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
-    Matrix,
     StrOptions,
     check_class_weight,
     check_fit_labels,
@@ -323,10 +322,15 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         After an exception the estimator is in the state from before the call.
         """
         with unchanged_on_error(self):
-            self._fit(X, y, sample_weight)
+            task = self._prepare(X, y, sample_weight)
+            self._solve(task)
+            self.classes_ = task.classes
+            self._fitted_loss = self.loss
+            if CLASSIFICATION_LOSSES[self.loss].probabilities and self._grows_for_free():
+                self._warn_if_separated(task)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
         loss = CLASSIFICATION_LOSSES[self.loss]
         check_solver(self.solver, self.p, SOLVERS)
         X, classes, codes = check_fit_labels(self, X, y)
@@ -339,11 +343,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         problems = build_problems(
             loss, Design(X), codes, n_classes, penalty, weights, bool(self.fit_intercept)
         )
-        self._solve(problems, starts, X.dtype, single=False)
-        self.classes_ = classes
-        self._fitted_loss = self.loss
-        if loss.probabilities and self._grows_for_free():
-            self._warn_if_separated(X, codes, weights)
+        return Task(X, problems, starts, False, weights, classes, codes)
 
     def _class_starts(self, classes: np.ndarray, n_rows: int, n_features: int) -> tuple[Any, Any]:
         """Return the starts of a fit; former coefficients must belong to the same classes."""
@@ -364,9 +364,10 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         factors = check_penalty_factor(self.penalty_factor, self.coef_.shape[1])
         return factors is not None and not self.coef_[:, factors > 0.0].any()
 
-    def _warn_if_separated(self, X: Matrix, codes: np.ndarray, weights: np.ndarray | None) -> None:
-        if weights is not None:
-            X, codes = X[weights > 0.0], codes[weights > 0.0]
+    def _warn_if_separated(self, task: Task) -> None:
+        X, codes = task.X, task.codes
+        if task.weights is not None:
+            X, codes = X[task.weights > 0.0], codes[task.weights > 0.0]
         if separates(linear_predictor(X, self.coef_, self.intercept_), codes):
             warn_caller(
                 f"log loss has no minimum: all {codes.size} samples are on the right side and "

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
-from ._base import SparseLpModel
+from ._base import SparseLpModel, Task
 from ._core._log_link import Gamma, Poisson
 from ._core._loss import Huber, Loss, SquaredError
 from ._solvers import SOLVERS, Design, Problem
@@ -294,10 +294,11 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         After an exception the estimator is in the state from before the call.
         """
         with unchanged_on_error(self):
-            self._fit(X, y, sample_weight)
+            self._solve(self._prepare(X, y, sample_weight))
+            self._fitted_loss = self.loss
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
         loss = REGRESSION_LOSSES[self.loss]
         check_solver(self.solver, self.p, SOLVERS)
         X, y = check_fit_data(self, X, y, multi_output=loss.multi_output)
@@ -313,8 +314,7 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
             Problem(design, target, loss.make(self), penalty, weights, intercept)
             for target in targets
         ]
-        self._solve(problems, starts, X.dtype, single=y.ndim == 1)
-        self._fitted_loss = self.loss
+        return Task(X, problems, starts, y.ndim == 1, weights)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.

@@ -67,6 +67,10 @@ cdef class Penalty:
         """Return the penalty of ``count`` such vectors of coefficients, one after the other; unbound."""
         raise NotImplementedError
 
+    def at(self, double alpha, p=None):
+        """Return this penalty, unbound, with another strength, and with another order if one is given."""
+        raise NotImplementedError
+
     def bind(self, const double[::1] lipschitz not None):
         """Return the penalty for these curvature bounds L_j: itself, unless its terms depend on them."""
         return self
@@ -155,6 +159,11 @@ cdef class LpPenalty(Penalty):
         kappa = np.asarray(self.kappa) if self.kappa.shape[0] else None
         return (type(self), (self.n_features, self.p, self.alpha, self.sparsity_threshold,
                              self.penalty_factor, self.l2_reg, self.positive, kappa))
+
+    def at(self, double alpha, p=None):
+        """Return this penalty, unbound, with another strength, and with another order if one is given."""
+        return LpPenalty(self.n_features, self.p if p is None else p, alpha, self.sparsity_threshold,
+                         self.penalty_factor, self.l2_reg, self.positive)
 
     @property
     def convex(self):

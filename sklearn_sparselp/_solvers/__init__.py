@@ -3,6 +3,6 @@
 from .design import Design
 from .driver import SOLVERS, solve
 from .multinomial import MultinomialProblem
-from .problem import Problem, SolveResult
+from .problem import Carry, Problem, SolveResult
 
-__all__ = ["SOLVERS", "Design", "MultinomialProblem", "Problem", "SolveResult", "solve"]
+__all__ = ["SOLVERS", "Carry", "Design", "MultinomialProblem", "Problem", "SolveResult", "solve"]

@@ -15,7 +15,7 @@ from .certificate import Certificate, Certifier
 from .class_states import ClassStates
 from .descent_state import DescentState
 from .multinomial import MultinomialProblem
-from .problem import Problem, SolveResult
+from .problem import Carry, Problem, SolveResult
 from .support_newton import POLISH_STEPS, POLISHED
 
 Requests = Generator[np.ndarray, np.ndarray, SolveResult]
@@ -33,7 +33,7 @@ SMALL_DESIGN = 10_000
 
 
 def coordinate_descent(
-    problem: Problem, *, max_iter: int, tol: float, coef: np.ndarray, intercept: float
+    problem: Problem, *, max_iter: int, tol: float, coef: np.ndarray, intercept: float, carry: Carry | None = None
 ) -> Requests:
     """Minimise F_tau by cyclic updates ``w_j <- T_j(w_j - g_j / L_j)``.
 
@@ -48,6 +48,8 @@ def coordinate_descent(
         Start.
     intercept : float
         Start; moved to its optimum at once.
+    carry : Carry or None
+        Of the fit that ended at the start; brought up to date.
 
     Returns
     -------
@@ -59,17 +61,21 @@ def coordinate_descent(
     if isinstance(problem, MultinomialProblem):
         state = ClassStates(problem, coef, intercept)
     else:
-        state = DescentState(problem, coef, intercept)
+        state = DescentState(problem, coef, intercept, carry)
     # Vectors over the features are let go as soon as possible: X may hold few values for each of them.
     del coef
-    certifier = Certifier(problem, overwrite_gradient=True)
+    certifier = Certifier(problem, overwrite_gradient=carry is None)
+    known = None if carry is None else carry.gradient
     history: list[float] = []
     small = not problem.loss.quadratic and problem.design.n_stored <= SMALL_DESIGN
     epochs, polishes = 0, 1 if problem.loss.quadratic else POLISH_STEPS
     if problem.gradient_scale is None and warm:
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:
-        smooth_gradient = yield state.raw_gradient
+        smooth_gradient = (yield state.raw_gradient) if known is None else known
+        known = None
+        if carry is not None:
+            carry.gradient = smooth_gradient
         if problem.gradient_scale is None:
             problem.set_gradient_scale(smooth_gradient)
         certificate = certifier.certify(state.w, state.prediction, state.raw_gradient, smooth_gradient)

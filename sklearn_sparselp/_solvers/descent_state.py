@@ -10,7 +10,7 @@ from .certificate import Certificate, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, admissible, sweep_violators
-from .problem import Problem
+from .problem import Carry, Problem
 from .support_newton import FIXED_COST, POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
 
 # Epochs of one call of the kernel, at most.
@@ -50,12 +50,16 @@ LARGEST_GRAM = 500
 class DescentState:
     """Coefficients, intercept, predictions and derivatives, always consistent between rounds."""
 
-    def __init__(self, problem: Problem, coef: np.ndarray, intercept: float):
+    def __init__(self, problem: Problem, coef: np.ndarray, intercept: float, carry: Carry | None = None):
         self.problem = problem
         self.w = admissible(problem, coef)
         self.intercept = intercept
         fixed = problem.loss.quadratic
-        self._gram = GramCache(problem.design, problem.weights) if fixed else None
+        self._gram = carry.gram if carry is not None else None
+        if self._gram is None and fixed:
+            self._gram = GramCache(problem.design, problem.weights)
+        if carry is not None:
+            carry.gram = self._gram
         self._uniform = problem.uniform_curvature
         self._reach = self._guard = np.zeros(problem.design.n_samples)
         self.violation = np.inf

@@ -16,7 +16,7 @@ from .._warnings import warn_caller
 from .coordinate_descent import Requests, coordinate_descent
 from .design import Design
 from .gradient_descent import gradient_descent
-from .problem import Problem, SolveResult
+from .problem import Carry, Problem, SolveResult
 from .proximal_gradient import proximal_gradient
 
 
@@ -88,6 +88,8 @@ def solve(
     coef_init: Sequence[np.ndarray] | None = None,
     intercept_init: Sequence[float] | None = None,
     verbose: int = 0,
+    carries: Sequence[Carry] | None = None,
+    warn: bool = True,
 ) -> list[SolveResult]:
     """Solve problems that share one design, sharing every pass over X.
 
@@ -105,6 +107,10 @@ def solve(
     intercept_init : sequence of float, or None
     verbose : int
         Print a line per shared pass.
+    carries : sequence of Carry, or None
+        What the fits that ended at the starts have left; brought up to date by coordinate descent.
+    warn : bool
+        Whether to warn of problems that stopped at ``max_iter``.
 
     Returns
     -------
@@ -127,6 +133,7 @@ def solve(
             tol=tol,
             coef=np.zeros(design.n_features) if coef_init is None else np.asarray(coef_init[k], dtype=np.float64),
             intercept=problem.no_intercept if intercept_init is None else intercept_init[k],
+            **({"carry": carries[k]} if carries is not None and names[k] == "cd" else {}),
         )
         for k, problem in enumerate(problems)
     ]
@@ -152,7 +159,7 @@ def solve(
             waiting.extend((k, product) for (k, _), product in zip(requests, products, strict=True))
             del products
     for problem, result in zip(problems, results, strict=True):
-        if not result.converged:
+        if warn and not result.converged:
             _warn(problem, result, max_iter, tol)
     return results
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 
@@ -220,7 +221,7 @@ class MultinomialProblem(Problem):
         fit_intercept: bool = True,
     ):
         self.n_classes = n_classes
-        self._unbound = penalty
+        self._of_class = penalty
         members = (np.arange(n_classes)[:, np.newaxis] == labels).astype(np.float64)
         super().__init__(
             StackedDesign(design, n_classes),
@@ -230,6 +231,12 @@ class MultinomialProblem(Problem):
             sample_weight,
             fit_intercept,
         )
+
+    def at(self, alpha: float, p: float | None = None) -> Self:
+        """Return this problem with another strength of the penalty, and order if given; the rest is shared."""
+        other = super().at(alpha, p)
+        other._of_class = self._of_class.at(alpha, p)
+        return other
 
     @property
     def no_intercept(self) -> np.ndarray:
@@ -306,7 +313,7 @@ class MultinomialProblem(Problem):
         """
         design, weights = self.design.base, self.by_class(self.weights)[0]
         members = self.by_class(self.y)
-        template = Problem(design, members[0], LogLoss(), self._unbound, weights, self.fit_intercept)
+        template = Problem(design, members[0], LogLoss(), self._of_class, weights, self.fit_intercept)
         problems = []
         for labels in members:
             problem = copy.copy(template)

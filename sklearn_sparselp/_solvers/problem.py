@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from .._core._loss import Loss
 from .._core._penalty import Penalty, entry_gradients, total
 from .design import ColumnBlock, Design
+from .gram import GramCache
 from .support_newton import SupportModel
 
 NO_ENTRIES = np.empty(0)
@@ -45,6 +48,21 @@ class SolveResult:
     converged: bool
     history: list[float] = field(repr=False)
     solver: str = ""
+
+
+@dataclass
+class Carry:
+    """What a fit leaves to the next one of the same data, loss and weights, at another strength of the penalty.
+
+    Attributes
+    ----------
+    gradient : ndarray of shape (n_features,), or None
+        ``X.T @ raw_gradient`` at the coefficients of the fit, from which the next one starts.
+    gram : GramCache or None
+    """
+
+    gradient: np.ndarray | None = None
+    gram: GramCache | None = None
 
 
 class Problem:
@@ -116,13 +134,23 @@ class Problem:
             self.lipschitz = np.where(usable, self.lipschitz, 0.0)
         self.usable = usable
         self.n_usable = int(np.count_nonzero(usable))
-        self.penalty = penalty.bind(self.lipschitz)
-        self.entry = NO_ENTRIES if self.penalty.absolute else entry_gradients(self.penalty, self.lipschitz)
-        self.convex = penalty.convex
         # A ridge penalises every feature.
         self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
+        self._take(penalty)
         self.offset: np.ndarray | float = 0.0
         self._gradient_scale: float | None = None
+
+    def _take(self, penalty: Penalty) -> None:
+        self._unbound = penalty
+        self.convex = penalty.convex
+        self.penalty = penalty.bind(self.lipschitz)
+        self.entry = NO_ENTRIES if self.penalty.absolute else entry_gradients(self.penalty, self.lipschitz)
+
+    def at(self, alpha: float, p: float | None = None) -> Self:
+        """Return this problem with another strength of the penalty, and order if given; the rest is shared."""
+        other = copy.copy(self)
+        other._take(self._unbound.at(alpha, p))
+        return other
 
     @property
     def no_intercept(self) -> float:
