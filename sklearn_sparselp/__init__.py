@@ -3,6 +3,7 @@
 from importlib import metadata as _metadata
 
 from .classification import SparseLpClassifier
+from .online import SparseLpSGDClassifier, SparseLpSGDRegressor
 from .operator import SparseLpRegularizer
 from .path import alpha_max, sparse_lp_path
 from .proximal import prox_lp
@@ -14,6 +15,8 @@ __all__ = [
     "SparseLpClassifier",
     "SparseLpRegressor",
     "SparseLpRegularizer",
+    "SparseLpSGDClassifier",
+    "SparseLpSGDRegressor",
     "__version__",
     "alpha_max",
     "prox_lp",

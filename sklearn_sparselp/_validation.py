@@ -36,10 +36,13 @@ __all__ = [
     "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",
+    "check_rows",
     "check_sample_weight",
     "check_solver",
     "check_target",
     "fit_context",
+    "label_codes",
+    "label_weights",
     "unchanged_on_error",
 ]
 
@@ -118,7 +121,9 @@ def check_fit_data(
     return X, np.ascontiguousarray(y, dtype=np.float64)
 
 
-def check_fit_labels(estimator: Any, X: Any, y: Any) -> tuple[Matrix, np.ndarray, np.ndarray]:
+def check_fit_labels(
+    estimator: Any, X: Any, y: Any, *, rows: bool = False
+) -> tuple[Matrix, np.ndarray, np.ndarray]:
     """Return X as the kernels walk it, the classes and the class of each sample.
 
     Parameters
@@ -128,6 +133,8 @@ def check_fit_labels(estimator: Any, X: Any, y: Any) -> tuple[Matrix, np.ndarray
     X : array-like or sparse of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         Labels: integers, booleans or strings, or floats that are whole.
+    rows : bool, default=False
+        Whether X becomes CSR, see `check_rows`.
 
     Returns
     -------
@@ -145,7 +152,7 @@ def check_fit_labels(estimator: Any, X: Any, y: Any) -> tuple[Matrix, np.ndarray
     TypeError
         y is sparse.
     """
-    X, y = _validated(estimator, X, y)
+    X, y = check_rows(estimator, X, y) if rows else _validated(estimator, X, y)
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if classes.size < 2:
@@ -156,13 +163,50 @@ def check_fit_labels(estimator: Any, X: Any, y: Any) -> tuple[Matrix, np.ndarray
     return X, classes, codes
 
 
+def check_rows(
+    estimator: Any, X: Any, y: Any, *, reset: bool = True, numeric: bool = False
+) -> tuple[sparse.csr_array, np.ndarray]:
+    """Return X as canonical CSR, dense X too, and y of one dimension.
+
+    With ``reset`` the estimator gets the features of X, without it X must have those of the
+    estimator. With ``numeric`` y becomes float64. Errors are those of `check_fit_data`.
+    """
+    X, y = _validated(estimator, X, y, reset=reset, y_numeric=numeric)
+    if not sparse.issparse(X) or X.format != "csr":
+        X = sparse.csr_array(X)
+    if numeric:
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
+        y = np.ascontiguousarray(y, dtype=np.float64)
+    return canonical(X), y
+
+
+def label_codes(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the position of each label among sorted classes.
+
+    Raises
+    ------
+    ValueError
+        Where a label is not among them.
+    """
+    check_classification_targets(y)
+    places = np.clip(np.searchsorted(classes, y), 0, classes.size - 1)
+    unknown = classes[places] != y
+    if unknown.any():
+        raise ValueError(
+            f"y holds the labels {sorted(set(y[unknown].tolist()), key=str)}, which are not among "
+            f"the classes {classes.tolist()} of the first call."
+        )
+    return places
+
+
 def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, np.ndarray]:
     if sparse.issparse(y):
         raise TypeError(
             f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
             "and y.toarray().ravel() if it has one column."
         )
-    if _is_plain(X) and _is_plain_target(y, X.shape[0]):
+    if options.get("reset", True) and _is_plain(X) and _is_plain_target(y, X.shape[0]):
         # Half of the time of a fit of 100 x 10 values would go into scikit-learn's validation.
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
@@ -394,13 +438,17 @@ def check_solver(solver: str, p: float, solvers: Mapping[str, Any]) -> None:
     )
 
 
-def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
+def check_sample_weight(
+    sample_weight: Any, X: Matrix, *, some_positive: bool = True
+) -> np.ndarray | None:
     """Return sample weights as float64, None for equal ones.
 
     Parameters
     ----------
     sample_weight : float, array-like of shape (n_samples,), or None
     X : ndarray or sparse of shape (n_samples, n_features)
+    some_positive : bool, default=True
+        Whether weights that are all 0 are an error; in a piece of a stream they may be.
 
     Returns
     -------
@@ -437,7 +485,7 @@ def check_sample_weight(sample_weight: Any, X: Matrix) -> np.ndarray | None:
             "Negative values in data passed to `sample_weight`: "
             f"the smallest is {weights.min():g}, and every weight must be >= 0."
         )
-    if not weights.any():
+    if some_positive and not weights.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number: "
             f"all {n_samples} of sample_weight are 0."
@@ -471,7 +519,7 @@ def check_class_weight(
         all of whose weights are 0.
     """
     if isinstance(class_weight, Mapping):
-        weights = _label_weights(class_weight, classes)[codes] * (
+        weights = label_weights(class_weight, classes)[codes] * (
             1.0 if weights is None else weights
         )
     # The largest weight is 1 here: a sum of huge ones must not overflow.
@@ -489,7 +537,8 @@ def check_class_weight(
     return balance if scaled is None else balance * scaled
 
 
-def _label_weights(class_weight: Mapping[Any, Any], classes: np.ndarray) -> np.ndarray:
+def label_weights(class_weight: Mapping[Any, Any], classes: np.ndarray) -> np.ndarray:
+    """Return the weight of each class; a label that ``class_weight`` lacks has 1."""
     labels = classes.tolist()
     unknown = [label for label in class_weight if label not in labels]
     if unknown:

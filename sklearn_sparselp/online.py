@@ -1,0 +1,379 @@
+"""SparseLpSGDRegressor and SparseLpSGDClassifier: linear models that learn from streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from numbers import Real
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+
+from ._online import OnlineModel
+from ._online_classifier import SparseLpSGDClassifier
+from ._validation import (
+    Interval,
+    StrOptions,
+    check_penalty_factor,
+    check_rows,
+    check_sample_weight,
+    fit_context,
+    unchanged_on_error,
+)
+
+__all__ = ["SparseLpSGDClassifier", "SparseLpSGDRegressor"]
+
+
+class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
+    r"""Linear regression with a sparse Lp penalty by stochastic gradient descent.
+
+    Learns sample by sample at a cost that depends on the stored values of the sample, not on
+    the number of features. Step t, with the rate r, takes a sample (x, y) of weight s and does
+
+    .. math::
+
+        w \leftarrow w - r \, s \, \mathrm{loss}'(y, x w + b) \, x, \qquad
+        w_j \leftarrow \mathrm{prox}_{r (\alpha u_j |\cdot|^p + \beta (\cdot)^2 / 2)}(w_j)
+        \text{ for all } j
+
+    with :math:`\alpha` = ``alpha``, u = ``penalty_factor`` and :math:`\beta` = ``l2_reg``. The
+    second half is lazy: a feature gets the updates that it missed when a sample next has it,
+    and before anybody reads ``coef_``. Steps decrease the objective of `SparseLpRegressor` in
+    the mean.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "huber", "epsilon_insensitive"}, default="squared_error"
+        Loss of a residual r = y - (x w + b): ``r**2 / 2``; the same for ``|r| <= epsilon`` and
+        ``epsilon |r| - epsilon**2 / 2`` beyond; or ``max(0, |r| - epsilon)``.
+    p : float, default=1.0
+        Order of the penalty, p >= 0. For 1 and 2 the updates that a feature missed are applied
+        in closed form, for other p one by one while its coefficient is not zero.
+    alpha : float, default=1e-4
+        Strength of the penalty, alpha >= 0. "optimal" uses it for the learning rate too.
+    sparsity_threshold : float, default=0.0
+        The mask, >= 0: a coefficient that is at most so large in modulus becomes exactly 0.
+    mask_interval : int, default=None
+        How many samples pass between two masks of the learning coefficients. None is an epoch
+        of `fit`; in a stream, which has no epochs, only ``coef_`` itself is masked then.
+    dropout : float, default=0.0
+        Probability in [0, 1) with which a stored value of a sample is left out in a step; the
+        others are divided by ``1 - dropout``. Prediction leaves nothing out.
+    l2_reg : float, default=0.0
+        Strength of an additional ridge penalty, >= 0.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factor of the penalty of each feature, >= 0: 0 leaves a feature unpenalised, infinity
+        drops it. None stands for ones.
+    fit_intercept : bool, default=True
+        Whether to fit b. Its steps are those of a feature that is always 1.
+    epsilon : float, default=0.1
+        Where "huber" turns linear, and the half width of the zone where "epsilon_insensitive"
+        is 0. Other losses ignore it.
+    learning_rate : str, default="adagrad"
+        "constant", "optimal", "invscaling", "adaptive" or "adagrad".
+        The rate of step t = 1, 2, ...: "constant" is ``eta0``; "optimal" is
+        ``1 / (alpha * (t0 + t - 1))`` with t0 as in scikit-learn; "invscaling" is
+        ``eta0 / t**power_t``; "adaptive" is ``eta0``, in `fit` divided by 5 whenever nothing
+        improves; "adagrad" is ``eta0 / sqrt(G)`` for each coefficient, G the sum of its squared
+        gradients so far: rare features learn as fast as frequent ones.
+    eta0 : float, default=0.3
+        The rate at first, > 0. "optimal" ignores it.
+    power_t : float, default=0.25
+        The exponent of "invscaling", >= 0.
+    max_iter : int, default=1000
+        Largest number of epochs of `fit`.
+    tol : float or None, default=1e-3
+        `fit` ends when the mean loss of an epoch, or with ``early_stopping`` the score, has not
+        improved by ``tol`` in ``n_iter_no_change`` epochs. None goes on to ``max_iter``.
+    shuffle : bool, default=True
+        Whether samples are put in a random order in each epoch of `fit` and each call of
+        `partial_fit`. Without it the chunks of a stream give the bits of the whole stream.
+    early_stopping : bool, default=False
+        Whether `fit` holds samples back and ends by the score on them.
+    validation_fraction : float, default=0.1
+        Fraction of the samples that ``early_stopping`` holds back, in (0, 1).
+    n_iter_no_change : int, default=5
+        Epochs without improvement that end `fit`.
+    warm_start : bool, default=False
+        Whether `fit` and `fit_stream` start from the former coefficients.
+    average : bool or int, default=False
+        Whether ``coef_`` is the mean of the coefficients after each step; an integer starts
+        it at that step.
+    random_state : int, RandomState instance or None, default=None
+        Decides the order of samples, held-out samples and dropout.
+    verbose : int, default=0
+        Whether to print a line for each epoch or chunk.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients after all steps, read-only; float32 where the first X was, else float64.
+    intercept_ : ndarray of shape (1,)
+        Intercepts, read-only.
+    sparse_coef_ : csr_array
+        The same coefficients, sparse.
+    mask_ : ndarray of the shape of ``coef_``, dtype bool
+        Which coefficients are not zero.
+    n_iter_ : int
+        Epochs of `fit`, the most of any class; 1 after `partial_fit`.
+    n_touched_ : int
+        Stored values that all steps so far have read: what training has cost.
+    t_ : int
+        Number of the next step.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X has names that are all strings.
+
+    See Also
+    --------
+    SparseLpRegressor : The same penalty, solved to a certificate.
+    sklearn.linear_model.SGDRegressor : L1 and L2 penalties only.
+
+    Notes
+    -----
+    Features need a scale of about 1. The model keeps 8 bytes a feature, and 8 more for each of
+    adagrad, averaging and p other than 1 and 2.
+
+    References
+    ----------
+    .. [1] J. Langford, L. Li, T. Zhang, "Sparse online learning via truncated gradient",
+       Journal of Machine Learning Research 10 (2009).
+    .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and
+       stochastic optimization", Journal of Machine Learning Research 12 (2011).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_sparselp import SparseLpSGDRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 20))
+    >>> y = 3 * X[:, 0] - 2 * X[:, 1] + 0.1 * rng.normal(size=1000)
+    >>> model = SparseLpSGDRegressor(alpha=0.01, random_state=0)
+    >>> for start in range(0, 1000, 100):
+    ...     model = model.partial_fit(X[start : start + 100], y[start : start + 100])
+    >>> model.coef_[:2].round(1)
+    array([ 3., -2.])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **OnlineModel._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "huber", "epsilon_insensitive"})],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        *,
+        p: float = 1.0,
+        alpha: float = 1e-4,
+        sparsity_threshold: float = 0.0,
+        mask_interval: int | None = None,
+        dropout: float = 0.0,
+        l2_reg: float = 0.0,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        epsilon: float = 0.1,
+        learning_rate: str = "adagrad",
+        eta0: float = 0.3,
+        power_t: float = 0.25,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.loss = loss
+        self.p = p
+        self.alpha = alpha
+        self.sparsity_threshold = sparsity_threshold
+        self.mask_interval = mask_interval
+        self.dropout = dropout
+        self.l2_reg = l2_reg
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.epsilon = epsilon
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.average = average
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the model in epochs over the same samples.
+
+        Parameters
+        ----------
+        X : array-like or sparse of shape (n_samples, n_features)
+            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
+            float32 stays, other types become float64.
+        y : array-like of shape (n_samples,)
+            Targets.
+        coef_init : array-like of shape (n_features,), default=None
+            Coefficients to start from, such as those of a `SparseLpRegressor`.
+        intercept_init : float or array-like of shape (1,), default=None
+            Intercept to start from.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights >= 0, divided by their mean, which multiply gradients.
+
+        Returns
+        -------
+        SparseLpSGDRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For parameters or data that are not valid, before any work; and where the model
+            diverges. The estimator is then in the state from before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When ``max_iter`` is reached before the loss has stalled.
+        """
+        with unchanged_on_error(self):
+            self._check_together(stream=False)
+            X, y = check_rows(self, X, y, reset=True, numeric=True)
+            weights = check_sample_weight(sample_weight, X)
+            self._fit_rows(X, [y], weights, None, (coef_init, intercept_init))
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Learn once from each sample and go on from there in the next call.
+
+        Parameters
+        ----------
+        X : array-like or sparse of shape (n_samples, n_features)
+            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
+            float32 stays, other types become float64.
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights >= 0, which multiply gradients: a sample of weight 0 only passes time.
+
+        Returns
+        -------
+        SparseLpSGDRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For parameters or data that are not valid, before any step; and where the model
+            diverges, after the step before.
+        RuntimeError
+            While another thread trains the same estimator.
+        """
+        self._check_together(stream=True)
+        self._learn_one(X, y, sample_weight, None, new=False)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_stream(
+        self,
+        chunks: Iterable[Any] | str | Path,
+        *,
+        n_features: int | None = None,
+        target: str | None = None,
+        weight: str | None = None,
+        zero_based: bool = False,
+        block_size: int = 16_000_000,
+    ) -> Self:
+        """Fit in one pass over data that need not fit into memory.
+
+        Parameters
+        ----------
+        chunks : iterable or path
+            Gives (X, y) or (X, y, sample_weight) as `partial_fit` takes them; or a file: parquet
+            where its name ends in ".parquet" or ".pq" (this needs pyarrow), else svmlight text.
+        n_features : int, default=None
+            Of an svmlight file; needed unless ``warm_start`` knows it.
+        target : str, default=None
+            Column of a parquet file with y; None is the last.
+        weight : str, default=None
+            Column of a parquet file with sample weights; None is no column.
+        zero_based : bool, default=False
+            Whether the first feature of an svmlight file is 0, not 1.
+        block_size : int, default=16_000_000
+            Bytes that are read at a time.
+
+        Returns
+        -------
+        SparseLpSGDRegressor
+            The fitted estimator. It starts anew unless ``warm_start``.
+
+        Raises
+        ------
+        ValueError
+            For a chunk that is not valid. What came before it has been learned.
+        TypeError
+            For chunks that are neither an iterable nor a path.
+        """
+        if block_size < 1:
+            raise ValueError(f"block_size must be at least 1 byte; got {block_size!r}.")
+        reader = {
+            "n_features": n_features,
+            "target": target,
+            "weight": weight,
+            "zero_based": zero_based,
+            "block_size": block_size,
+        }
+        return self._learn_stream(chunks, reader, None)
+
+    def _learn_one(self, X: Any, y: Any, sample_weight: Any, classes: Any, new: bool) -> None:
+        new = new or not self.__sklearn_is_fitted__()
+        with unchanged_on_error(self) if new else nullcontext():
+            X, y = check_rows(self, X, y, reset=new, numeric=True)
+            check_penalty_factor(self.penalty_factor, X.shape[1])
+            weights = check_sample_weight(sample_weight, X, some_positive=False)
+        self._learn_chunk(X, [y], weights, new)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse of shape (n_samples, n_features)
+            Sparse X stays sparse.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``X @ coef_ + intercept_``; float32 where both X and ``coef_`` are.
+        """
+        return self._linear_predictor(X)
+
+    def _held_out_score(
+        self, decision: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        return float(r2_score(y, decision, sample_weight=weights))
