@@ -20,7 +20,6 @@ from ._validation import (
     StrOptions,
     check_class_weight,
     check_fit_labels,
-    check_known_labels,
     check_penalty_factor,
     check_rows,
     check_sample_weight,
@@ -497,27 +496,6 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
             return special.log_softmax(special.log_expit(decision), axis=1)
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : array-like or sparse of shape (n_samples, n_features)
-            Sparse X stays sparse.
-        y : array-like of shape (n_samples,)
-            True labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        float
-            The weighted fraction of labels that are predicted right.
-        """
-        predicted = self.predict(X)
-        check_known_labels(y, self.classes_)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def _held_out_score(
         self, decision: np.ndarray, y: np.ndarray, weights: np.ndarray | None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -32,7 +32,6 @@ __all__ = [
     "check_class_weight",
     "check_fit_data",
     "check_fit_labels",
-    "check_known_labels",
     "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",
@@ -243,22 +242,6 @@ def _is_finite(values: np.ndarray) -> bool:
     """Whether all values are finite; False also for some whose sum overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(values.sum())
-
-
-def check_known_labels(y: Any, classes: np.ndarray) -> None:
-    """Raise a ValueError where y holds labels that are not among the classes of a fit.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-    classes : ndarray of shape (n_classes,)
-    """
-    unknown = set(column_or_1d(y).tolist()).difference(classes.tolist())
-    if unknown:
-        raise ValueError(
-            f"y holds labels that no sample of the fit had: {sorted(unknown, key=str)}. "
-            f"The classes of the fit are {classes.tolist()}."
-        )
 
 
 def check_predict_data(estimator: Any, X: Any) -> Matrix:

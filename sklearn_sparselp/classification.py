@@ -27,7 +27,6 @@ from ._validation import (
     StrOptions,
     check_class_weight,
     check_fit_labels,
-    check_known_labels,
     check_penalty_factor,
     check_sample_weight,
     check_solver,
@@ -442,32 +441,6 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
             In the order of ``classes_``; finite where the probability itself underflows.
         """
         return log_class_probabilities(self.decision_function(X))
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : array-like or sparse of shape (n_samples, n_features)
-            Sparse X stays sparse.
-        y : array-like of shape (n_samples,)
-            True labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        float
-            The weighted fraction of labels that are predicted right.
-
-        Raises
-        ------
-        ValueError
-            Where y holds a label that no sample of the fit had.
-        """
-        check_is_fitted(self)
-        check_known_labels(y, self.classes_)
-        return super().score(X, y, sample_weight)
 
     def sparsify(self) -> Self:
         """Turn ``coef_`` into a csr_array, so that the model takes no more memory than it needs.

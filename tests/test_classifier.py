@@ -16,12 +16,12 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.svm import LinearSVC
 
-from sklearn_sparselp import SparseLpClassifier
+from sklearn_sparselp import SparseLpClassifier, SparseLpSGDClassifier
 
 LOSSES = ["log_loss", "squared_hinge"]
 N, D = 80, 10
@@ -535,13 +535,24 @@ def test_sparse_labels_are_a_type_error():
         SparseLpClassifier().fit(X, sparse.csr_array(YES[:, np.newaxis]))
 
 
-def test_labels_that_were_never_seen_cannot_be_scored():
+def test_labels_that_were_never_seen_count_as_wrong():
     model = fit()
-    with pytest.raises(ValueError, match=r"had: \['maybe'\]. The classes .* \['no', 'yes'\]"):
-        model.score(X, np.where(np.arange(N) == 3, "maybe", BINARY))
-    with pytest.raises(ValueError, match=r"had: \[0, 1\]"):
-        model.score(X, YES.astype(int))
-    assert model.score(X[:0:-1], BINARY[:0:-1]) > 0.7
+    right = model.predict(X) == BINARY
+    rare = np.where(np.arange(N) == 3, "maybe", BINARY)
+    expected = (right & (np.arange(N) != 3)).mean()
+    assert model.score(X, rare) == pytest.approx(expected, abs=1e-15)
+    weights = np.where(np.arange(N) == 3, N, 1.0)
+    expected = right[np.arange(N) != 3].sum() / weights.sum()
+    assert model.score(X, rare, sample_weight=weights) == pytest.approx(expected, abs=1e-15)
+    assert model.score(X[3:4], rare[3:4]) == 0.0
+
+
+@pytest.mark.parametrize("estimator", [SparseLpClassifier, SparseLpSGDClassifier])
+def test_a_class_that_a_training_fold_lacks_leaves_cross_validation_finite(estimator):
+    rare = np.where(np.arange(N) == 3, "maybe", BINARY)
+    scores = cross_val_score(estimator(alpha=0.01), X, rare, cv=KFold(4))
+    assert np.isfinite(scores).all()
+    assert scores.mean() > 0.6
 
 
 @pytest.mark.parametrize(
