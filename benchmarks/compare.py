@@ -1,4 +1,4 @@
-"""Compare SparseLpRegressor with celer, skglm and scikit-learn at equal, recomputed quality.
+"""Compare the estimators with celer, skglm, glum and scikit-learn at equal, recomputed quality.
 
     python benchmarks/compare.py --quick
     python benchmarks/compare.py --data FOLDER --sets leukemia news20 --problems lasso l1/2
@@ -112,7 +112,9 @@ def main() -> None:
             "command": shlex.join(["python", "benchmarks/compare.py", *_public(sys.argv[1:])]),
             "machine": report.machine(options.threads, bench.available()),
             "protocol": PROTOCOL.format(
-                centring="With intercept." if options.intercept else "y centred, no intercept.",
+                centring="With intercept."
+                if options.intercept
+                else "No intercept; y centred for the squared error.",
                 rounds=protocol.rounds,
             ),
         }

@@ -21,10 +21,11 @@ from comparison.datasets import (
     sparse_text,
     store,
 )
+from comparison.losses import LOSSES
 from comparison.measure import Bench, Cell, Protocol, loosest, summarise
 from comparison.problems import PROBLEMS
 from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
-from sklearn.linear_model import ElasticNet, Lasso
+from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression
 
 
 def _data(n_samples=40, n_features=60, seed=0, is_sparse=False):
@@ -166,6 +167,117 @@ def test_residual_equals_the_definition_coordinate_by_coordinate():
     assert found.residual == pytest.approx(max(violations) / max(at_zero), rel=1e-4)
     assert found.support == 3
     assert math.isnan(found.gap)
+
+
+TARGETS = {
+    "squared_error": np.array([-1.0, 0.5, 2.0, 0.0]),
+    "log_loss": np.array([-1.0, 1.0, 1.0, -1.0]),
+    "poisson": np.array([0.0, 3.0, 1.0, 0.0]),
+    "multinomial": np.array([0.0, 2.0, 1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_and_conjugates_of_losses_follow_from_their_values(name):
+    loss, y = LOSSES[name], TARGETS[name]
+    f = np.random.default_rng(1).standard_normal(loss.null_prediction(y, False).shape)
+    gradient = loss.gradient(y, f)
+    for place in np.ndindex(f.shape):
+        step = np.zeros(f.shape)
+        step[place] = 1e-6
+        slope = (loss.value(y, f + step) - loss.value(y, f - step)) / 2e-6
+        assert slope * y.size == pytest.approx(gradient[place], abs=1e-7)
+    for scale in (1.0, 0.6):
+        v = scale * gradient
+
+        def unmet(flat, v=v):
+            return loss.value(y, flat.reshape(f.shape)) - np.sum(v * flat.reshape(f.shape)) / y.size
+
+        least = scipy.optimize.minimize(unmet, f.ravel(), method="BFGS", options={"gtol": 1e-9})
+        assert loss.conjugate(y, v) == pytest.approx(-least.fun, abs=1e-7)
+
+
+def _exact(task, X, y):
+    """The minimum by a solver that is not compared here for this loss, or a smooth split of w."""
+    if task.loss != "poisson":
+        model = LogisticRegression(
+            C=1 / (y.size * task.alpha), l1_ratio=1.0, solver="saga", tol=1e-12,
+            max_iter=200_000, fit_intercept=False, random_state=0,
+        ).fit(X, y)  # fmt: skip
+        return model.coef_[0] if task.loss == "log_loss" else model.coef_
+    d = X.shape[1]
+
+    def split(parts):
+        f = X @ (parts[:d] - parts[d:])
+        slope = X.T @ (np.exp(f) - y) / y.size
+        value = np.mean(np.exp(f) - y * f) + task.alpha * parts.sum()
+        return value, np.concatenate([slope + task.alpha, task.alpha - slope])
+
+    found = scipy.optimize.minimize(
+        split, np.zeros(2 * d), jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * d),
+        options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 100_000},
+    )  # fmt: skip
+    return found.x[:d] - found.x[d:]
+
+
+@pytest.mark.parametrize("name", ["log_loss", "poisson", "multinomial"])
+def test_gap_of_other_losses_bounds_the_suboptimality_and_vanishes_at_the_minimum(name):
+    X, y = _data(n_features=12)
+    y = LOSSES[name].target(y, False)
+    certifier = Certifier(X, y, name)
+    task = Task(1.0, certifier.alpha_max(1.0) / 10, loss=name)
+    coef = _exact(task, X, y)
+    best = certifier(coef, 0.0, task)
+    assert abs(best.gap) < 1e-7
+    assert best.residual < 1e-4
+    null_value, _ = certifier.null(False)
+    for factor in (0.0, 0.5, 0.9, 1.1):
+        found = certifier(factor * coef, 0.0, task)
+        assert found.gap * null_value >= found.objective - best.objective > 1e-5
+    zero = np.zeros(coef.shape)
+    at_most = Task(1.0, certifier.alpha_max(1.0) * (1 + 1e-9), loss=name)
+    assert certifier(zero, 0.0, at_most).residual == 0.0
+    assert abs(certifier(zero, 0.0, at_most).gap) < 1e-8
+    with pytest.raises(ValueError, match=f"one of '{name}', not of 'squared_error'"):
+        certifier(zero, 0.0, Task(1.0, 0.1))
+
+
+def test_data_sets_take_part_where_their_target_suits():
+    counts, classes = np.arange(100) % 5 * 1.0, 1.0 + np.arange(100) % 4
+    measured = np.linspace(-1, 1, 100)
+    takes = {
+        name: [problem.suits(y, False) for y in (counts, classes, measured)]
+        for name, problem in PROBLEMS.items()
+    }
+    assert takes["lasso"] == takes["logistic"] == [True] * 3
+    assert takes["poisson"] == [True, False, False]
+    assert takes["multinomial"] == [True, True, False]
+    assert PROBLEMS["lasso"].suits(measured, True)
+    assert not PROBLEMS["logistic"].suits(measured, True)
+
+
+@pytest.mark.parametrize(
+    ("family", "peer"),
+    [
+        ("logistic", "scikit-learn-liblinear"),
+        ("multinomial", "scikit-learn-saga"),
+        ("poisson", None),
+    ],
+)
+def test_a_run_of_another_loss_agrees_with_its_peer(family, peer, tmp_path):
+    X, y = _data(n_samples=60, n_features=20)
+    dataset = Dataset("tiny", X, np.floor(np.abs(y)) if family == "poisson" else np.sign(y))
+    if family == "multinomial":
+        dataset = Dataset("tiny", X, np.digitize(y, [-1, 1]) * 1.0)
+    names = ["sparselp", peer] if peer else ["sparselp"]
+    bench = Bench(names, Protocol(rounds=1), tmp_path / "run", say=lambda text: None)
+    try:
+        (cell,) = bench.run(dataset, [PROBLEMS[family]], [1e-6], divisors=[10])
+    finally:
+        bench.close()
+    assert [result["status"] for result in cell.results.values()] == ["ok"] * len(names)
+    assert summarise([cell])["findings"] == []
+    assert all(result["gap"] <= 1e-6 for result in cell.results.values())
 
 
 def test_search_returns_the_loosest_sufficient_tolerance_from_either_side():

@@ -3,9 +3,10 @@
 Nothing here calls the library under test or a peer: every solver is judged by these functions.
 The problem is
 
-    F(w, b) = 1/(2n) ||y - X w - b||^2 + alpha * sum_j |w_j|^p + l2_reg/2 * ||w||^2
+    F(w, b) = loss(y, X w + b) + alpha * sum_j |w_j|^p + l2_reg/2 * ||w||^2
 
-with b = 0 unless ``fit_intercept``.  Two certificates are computed, both relative:
+with a loss of losses.py and b = 0 unless ``fit_intercept``.  Two certificates are computed, both
+relative:
 
 * the duality gap divided by F(0), for p >= 1;
 * the fixed-point residual ``max_j L_j |w_j - prox_j(w_j - g_j / L_j)| / max_j |g_j(0)|``, for
@@ -18,6 +19,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import scipy.sparse as sp
+
+from comparison.losses import LOSSES
 
 BISECTIONS = 200  # a bracket of float64 is exhausted long before
 
@@ -120,24 +123,29 @@ def _flat(row):
 class Certifier:
     """Certificates of many solutions on one (X, y); what depends on the data alone is kept."""
 
-    def __init__(self, X, y):
+    def __init__(self, X, y, loss="squared_error"):
         self.X = X
+        self.loss, self.loss_name = LOSSES[loss], loss
         self.y = np.asarray(y, float)
         self.n_samples, self.n_features = X.shape
         self.mean, self.mean_square = column_moments(X)
 
     def curvature(self, fit_intercept: bool):
-        """Mean square of the columns, about their mean with an intercept; rounding becomes 0."""
+        """Bounds of the coordinates' curvature, intercept profiled out; rounding becomes 0."""
         if not fit_intercept:
-            return self.mean_square
+            return self.loss.bound() * self.mean_square
         variance = self.mean_square - self.mean**2
-        return np.where(variance > 1e-13 * self.mean_square, variance, 0.0)
+        return self.loss.bound() * np.where(variance > 1e-13 * self.mean_square, variance, 0.0)
+
+    def slope(self, prediction):
+        """The gradient of the loss in the coefficients, a row per class where there are classes."""
+        raw = self.loss.gradient(self.y, prediction)
+        return np.asarray(self.X.T @ raw.T, float).T / self.n_samples
 
     def null(self, fit_intercept: bool):
         """F(0) and the gradient at w = 0, the intercept at its optimum."""
-        residual = self.y - self.y.mean() if fit_intercept else self.y
-        gradient = -_flat(self.X.T @ residual) / self.n_samples
-        return residual @ residual / (2 * self.n_samples), gradient
+        prediction = self.loss.null_prediction(self.y, fit_intercept)
+        return self.loss.value(self.y, prediction), self.slope(prediction)
 
     def alpha_max(self, p: float, fit_intercept: bool = False) -> float:
         """Smallest alpha whose solution from a zero start is zero (p <= 1; for p > 1 that of 1)."""
@@ -147,23 +155,23 @@ class Certifier:
             return float(gradient.max())
         curvature = self.curvature(fit_intercept)
         seen = curvature > 0
-        gradient, curvature = gradient[seen], curvature[seen]
+        gradient, curvature = gradient[..., seen], curvature[seen]
         if p == 0:
             return float((gradient**2 / (2 * curvature)).max())
         z = gradient / curvature
         return float((curvature / (2 * (1 - p)) * (z * 2 * (1 - p) / (2 - p)) ** (2 - p)).max())
 
     def __call__(self, coef, intercept: float, task: Task) -> Certificate:
-        if task.loss != "squared_error":
-            raise NotImplementedError(f"no certificate for loss={task.loss!r}")
+        if task.loss != self.loss_name:
+            raise ValueError(f"this certifier is one of {self.loss_name!r}, not of {task.loss!r}")
         coef = np.asarray(coef, float)
-        residual = self.y - self.X @ coef - intercept
-        objective = self._objective(coef, residual, task)
+        prediction = np.asarray(self.X @ coef.T, float).T + intercept
+        objective = self._objective(coef, prediction, task)
         null_value, null_gradient = self.null(task.fit_intercept)
         gap = np.nan
         if task.p >= 1:
-            gap = (objective - self._dual(coef, residual, task)) / null_value
-        violation = self._violation(coef, residual, task)
+            gap = (objective - self._dual(coef, prediction, task)) / null_value
+        violation = self._violation(coef, prediction, task)
         scale = np.abs(null_gradient).max()
         return Certificate(
             objective=float(objective),
@@ -172,40 +180,42 @@ class Certifier:
             support=int(np.count_nonzero(coef)),
         )
 
-    def _objective(self, coef, residual, task):
+    def _objective(self, coef, prediction, task):
         kept = coef[coef != 0]
         penalty = task.alpha * np.sum(np.abs(kept) ** task.p) + task.l2_reg / 2 * kept @ kept
-        return residual @ residual / (2 * self.n_samples) + penalty
+        return self.loss.value(self.y, prediction) + penalty
 
-    def _violation(self, coef, residual, task):
-        smooth = -_flat(self.X.T @ residual) / self.n_samples + task.l2_reg * coef
+    def _violation(self, coef, prediction, task):
+        smooth = self.slope(prediction) + task.l2_reg * coef
         curvature = self.curvature(task.fit_intercept)
         seen = curvature > 0
         bound = curvature[seen] + task.l2_reg
-        w = coef[seen]
-        moved = prox(w - smooth[seen] / bound, task.alpha / bound, task.p)
+        w = coef[..., seen]
+        moved = prox(w - smooth[..., seen] / bound, task.alpha / bound, task.p)
         violation = np.max(bound * np.abs(w - moved), initial=0.0)
-        return max(violation, np.max(np.abs(coef[~seen]), initial=0.0) * task.l2_reg)
+        return max(violation, np.max(np.abs(coef[..., ~seen]), initial=0.0) * task.l2_reg)
 
-    def _dual(self, coef, residual, task):
-        """The largest dual value along the residual direction among a few feasible scalings.
+    def _dual(self, coef, prediction, task):
+        """The largest dual value along the loss's gradient v among a few feasible scalings.
 
-        D(theta) = (y'theta - ||theta||^2 / 2) / n - sum_j conjugate(x_j'theta / n), subject to
-        sum(theta) = 0 with an intercept.  D is concave in the scaling, every value is a bound.
+        D(v) = -conjugate_loss(v) - sum_j conjugate(x_j'v / n), subject to sum(v) = 0 with an
+        intercept.  D is concave in the scaling, every value is a bound.
         """
-        n = self.n_samples
-        theta = residual - residual.mean() if task.fit_intercept else residual
-        correlation = _flat(self.X.T @ theta) / n
-        square = theta @ theta
-        best = (self.y @ theta) / square if square > 0 else 1.0
+        v = self.loss.gradient(self.y, prediction)
+        if task.fit_intercept:
+            v = v - v.mean()
+        correlation = np.asarray(self.X.T @ v.T, float).T / self.n_samples
+        best, square = 1.0, np.sum(v * v)
+        if task.loss == "squared_error" and square > 0:
+            best = -(self.y @ v) / square
         largest = np.abs(correlation).max()
         box = task.alpha / largest if largest > 0 else np.inf
+        # other losses: all between 0 and v is within the domain of the conjugate
         scalings = {float(np.clip(best, -box, box))}
         if task.p > 1 or task.l2_reg > 0:
-            shifted = np.abs(correlation - task.l2_reg * coef).max()
+            shifted = np.abs(correlation + task.l2_reg * coef).max()
             scalings |= {1.0, min(1.0, task.alpha / shifted) if shifted > 0 else 1.0}
-        return max(self._dual_value(s * theta, s * correlation, task) for s in scalings)
+        return max(self._dual_value(s * v, s * correlation, task) for s in scalings)
 
-    def _dual_value(self, theta, correlation, task):
-        conjugates = np.sum(conjugate(correlation, task))
-        return (self.y @ theta - theta @ theta / 2) / self.n_samples - conjugates
+    def _dual_value(self, v, correlation, task):
+        return -self.loss.conjugate(self.y, v) - np.sum(conjugate(correlation, task))

@@ -98,6 +98,13 @@ def correlated_dense(n_samples=200, n_features=20_000, correlation=0.9, seed=SEE
     return Dataset("correlated_dense", X, y)
 
 
+def sparse_counts(seed=SEED) -> Dataset:
+    """Counts whose logarithmic means are the standardised target of `sparse_text`."""
+    text = sparse_text(n_samples=5000, n_features=20_000, seed=seed)
+    means = np.exp((text.y - text.y.mean()) / text.y.std() - 1.0)
+    return Dataset("sparse_counts", text.X, np.random.default_rng(seed).poisson(means) * 1.0)
+
+
 def _standardised(X):
     """Columns of mean 0 and variance 1 in Fortran order; constant ones become 0."""
     X = np.asfortranarray(X, dtype=float)
@@ -128,6 +135,8 @@ ALWAYS: dict[str, Callable[[], Dataset]] = {
     "correlated_dense": correlated_dense,
     "diabetes": lambda: _bundled("diabetes", 1),
     "breast_cancer_cubic": lambda: _bundled("breast_cancer", 3),
+    "sparse_counts": sparse_counts,
+    "digits": lambda: _bundled("digits", 1),
 }
 
 

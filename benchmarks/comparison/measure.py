@@ -18,6 +18,7 @@ import numpy as np
 
 from comparison.certificates import Certifier, Task
 from comparison.datasets import Dataset, store
+from comparison.losses import LOSSES
 from comparison.peers import SOLVERS
 from comparison.problems import Problem
 from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
@@ -139,12 +140,17 @@ class Bench:
 
     def run(self, dataset: Dataset, problems: list[Problem], targets: list[float], divisors=None):
         """All cells of one data set; yields each when it is finished."""
-        y = dataset.y if self.protocol.fit_intercept else dataset.y - dataset.y.mean()
+        fit_intercept = self.protocol.fit_intercept
         stored = self.folder / dataset.name
-        store(dataset.X, y, stored)
-        certifier = Certifier(dataset.X, y)
-        null_value, _ = certifier.null(self.protocol.fit_intercept)
+        store(dataset.X, dataset.y, stored)
         for problem in problems:
+            if self.protocol.expired:
+                return
+            if not problem.suits(dataset.y, fit_intercept):
+                continue
+            y = LOSSES[problem.loss].target(dataset.y, fit_intercept)
+            certifier = Certifier(dataset.X, y, problem.loss)
+            null_value, _ = certifier.null(fit_intercept)
             for divisor in divisors or problem.divisors:
                 for target in targets:
                     if self.protocol.expired:
@@ -158,7 +164,7 @@ class Bench:
                         divisor=divisor,
                         measure=problem.measure,
                         target=target,
-                        task=problem.task(certifier, divisor, self.protocol.fit_intercept),
+                        task=problem.task(certifier, divisor, fit_intercept),
                         null_value=float(null_value),
                     )
                     self._run_cell(cell, stored, dataset.X, y)

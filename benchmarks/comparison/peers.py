@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from comparison.certificates import Task
+from comparison.losses import LOSSES
 
 EPOCHS = 10_000_000  # no peer is stopped by its iteration limit; the time box stops it
 
@@ -57,6 +58,17 @@ def _l1_ratio(task: Task) -> tuple[float, float]:
     return total, task.alpha / total
 
 
+def _single(coef):
+    """Coefficients of one row as a vector; those of several classes stay as they are."""
+    coef = np.asarray(coef)
+    return coef[0] if coef.ndim == 2 and coef.shape[0] == 1 else coef
+
+
+def _intercept(model) -> float:
+    """The only intercept; several classes have none here."""
+    return float(np.max(model.intercept_))
+
+
 class SparseLp(Solver):
     """The library under test, given columns."""
 
@@ -65,36 +77,38 @@ class SparseLp(Solver):
     ours = True
 
     def __init__(self):
-        from sklearn_sparselp import SparseLpRegressor
+        from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 
-        self._regressor = SparseLpRegressor
+        self._classifier, self._regressor = SparseLpClassifier, SparseLpRegressor
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
-        return task.loss == "squared_error"
+        return True
 
     @classmethod
     def start(cls, task, target):
         return target
 
     def fit(self, X, y, task, tol):
-        model = self._regressor(
+        classes = task.loss in ("log_loss", "multinomial")
+        make = self._classifier if classes else self._regressor
+        model = make(
             p=task.p,
             alpha=task.alpha,
             l2_reg=task.l2_reg,
-            loss=task.loss,
+            loss="log_loss" if classes else task.loss,
             fit_intercept=task.fit_intercept,
             tol=tol,
             max_iter=EPOCHS,
         ).fit(X, y)
-        centred = y - y.mean() if task.fit_intercept else y
-        null_value = centred @ centred / (2 * y.size)
+        loss = LOSSES[task.loss]
+        null_value = loss.value(y, loss.null_prediction(y, task.fit_intercept))
         return Outcome(
-            model.coef_,
-            model.intercept_,
+            _single(model.coef_),
+            _intercept(model),
             int(np.max(model.n_iter_)),
-            gap=float(model.dual_gap_) / null_value,
-            residual=float(model.fixed_point_residual_),
+            gap=float(np.max(model.dual_gap_)) / null_value,
+            residual=float(np.max(model.fixed_point_residual_)),
         )
 
 
@@ -154,19 +168,20 @@ class ScikitLearnGram(ScikitLearn):
 
 
 class Celer(Solver):
-    """celer's Lasso and ElasticNet."""
+    """celer's Lasso, ElasticNet and LogisticRegression."""
 
     name = "celer"
     package = "celer"
 
     def __init__(self):
-        from celer import ElasticNet, Lasso
+        from celer import ElasticNet, Lasso, LogisticRegression
 
-        self._lasso, self._elastic_net = Lasso, ElasticNet
+        self._lasso, self._elastic_net, self._logistic = Lasso, ElasticNet, LogisticRegression
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
-        return task.loss == "squared_error" and task.p == 1
+        binary = task.loss == "log_loss" and task.l2_reg == 0
+        return task.p == 1 and (task.loss == "squared_error" or binary)
 
     @classmethod
     def start(cls, task, target):
@@ -174,17 +189,24 @@ class Celer(Solver):
 
     def fit(self, X, y, task, tol):
         shared = {"fit_intercept": task.fit_intercept, "tol": tol, "max_iter": 10_000}
-        if task.l2_reg > 0:
+        if task.loss == "log_loss":
+            model = self._logistic(C=1 / (y.size * task.alpha), **shared)
+        elif task.l2_reg > 0:
             alpha, l1_ratio = _l1_ratio(task)
             model = self._elastic_net(alpha=alpha, l1_ratio=l1_ratio, **shared)
         else:
             model = self._lasso(alpha=task.alpha, **shared)
         model.fit(X, y)
-        return Outcome(model.coef_, float(model.intercept_), int(model.n_iter_))
+        n_iter = int(getattr(model, "n_iter_", 0))  # its LogisticRegression keeps none
+        return Outcome(_single(model.coef_), _intercept(model), n_iter)
 
 
 class Skglm(Solver):
-    """skglm's AndersonCD; for p < 1 with the fixed-point strategy (its default stops at 0)."""
+    """skglm's AndersonCD, for other losses and p = 1 its ProxNewton.
+
+    For p < 1 with the fixed-point strategy: the default stops at 0. ProxNewton does not get to a
+    residual of 1e-3 there.
+    """
 
     name = "skglm"
     package = "skglm"
@@ -198,7 +220,8 @@ class Skglm(Solver):
     @classmethod
     def handles(cls, task, shape, is_sparse):
         known = task.p == 1 or (task.p in (1 / 2, 2 / 3) and task.l2_reg == 0)
-        return task.loss == "squared_error" and known
+        bounded = task.loss in ("squared_error", "log_loss")
+        return known and (bounded or (task.loss == "poisson" and task.p == 1))
 
     @classmethod
     def start(cls, task, target):
@@ -215,18 +238,24 @@ class Skglm(Solver):
         return self._penalties.L1(task.alpha)
 
     def _solver(self, task, tol):
-        return self._solvers.AndersonCD(
-            max_iter=10_000,
+        by_coordinates = task.loss == "squared_error" or task.p < 1
+        solver = self._solvers.AndersonCD if by_coordinates else self._solvers.ProxNewton
+        return solver(
+            max_iter=10_000 if by_coordinates else 200,
             tol=tol,
             fit_intercept=task.fit_intercept,
             ws_strategy="subdiff" if task.p == 1 else "fixpoint",
         )
 
+    def _datafit(self, task):
+        names = {"squared_error": "Quadratic", "log_loss": "Logistic", "poisson": "Poisson"}
+        return getattr(self._datafits, names[task.loss])()
+
     def fit(self, X, y, task, tol):
         model = self._estimator(
-            self._datafits.Quadratic(), self._penalty(task), self._solver(task, tol)
+            self._datafit(task), self._penalty(task), self._solver(task, tol)
         ).fit(X, y)
-        return Outcome(model.coef_, float(model.intercept_), int(model.n_iter_))
+        return Outcome(_single(model.coef_), _intercept(model), int(np.max(model.n_iter_)))
 
 
 class SkglmGram(Skglm):
@@ -251,6 +280,81 @@ class SkglmGram(Skglm):
         return Outcome(w, 0.0, len(values))
 
 
+class Liblinear(Solver):
+    """scikit-learn's LogisticRegression with liblinear."""
+
+    name = "scikit-learn-liblinear"
+    package = "sklearn"
+    algorithm = "liblinear"
+    losses = ("log_loss",)
+
+    def __init__(self):
+        from sklearn.linear_model import LogisticRegression
+
+        self._logistic = LogisticRegression
+
+    @classmethod
+    def handles(cls, task, shape, is_sparse):
+        return task.loss in cls.losses and task.p == 1 and task.l2_reg == 0
+
+    @classmethod
+    def start(cls, task, target):
+        return math.sqrt(target)
+
+    def fit(self, X, y, task, tol):
+        model = self._logistic(
+            C=1 / (y.size * task.alpha),
+            l1_ratio=1.0,
+            solver=self.algorithm,
+            tol=tol,
+            max_iter=EPOCHS,
+            fit_intercept=task.fit_intercept,
+            random_state=0,
+        ).fit(X, y)
+        return Outcome(_single(model.coef_), _intercept(model), int(np.max(model.n_iter_)))
+
+
+class Saga(Liblinear):
+    """The same with saga, which has the multinomial loss too."""
+
+    name = "scikit-learn-saga"
+    algorithm = "saga"
+    losses = ("log_loss", "multinomial")
+
+
+class Glum(Solver):
+    """glum's GeneralizedLinearRegressor, for counts."""
+
+    name = "glum"
+    package = "glum"
+
+    def __init__(self):
+        from glum import GeneralizedLinearRegressor
+
+        self._regressor = GeneralizedLinearRegressor
+
+    @classmethod
+    def handles(cls, task, shape, is_sparse):
+        return task.loss == "poisson" and task.p == 1
+
+    @classmethod
+    def start(cls, task, target):
+        return task.alpha * math.sqrt(target)
+
+    def fit(self, X, y, task, tol):
+        alpha, l1_ratio = _l1_ratio(task)
+        model = self._regressor(
+            family="poisson",
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            solver="irls-cd",
+            gradient_tol=tol,
+            max_iter=10_000,
+            fit_intercept=task.fit_intercept,
+        ).fit(X, y)
+        return Outcome(model.coef_, float(model.intercept_), int(model.n_iter_))
+
+
 # order matters: the fast ones first, so that their times bound the patience with the others
 SOLVERS: dict[str, type[Solver]] = {
     solver.name: solver
@@ -262,5 +366,8 @@ SOLVERS: dict[str, type[Solver]] = {
         SkglmGram,
         ScikitLearnGram,
         ScikitLearn,
+        Glum,
+        Liblinear,
+        Saga,
     )
 }

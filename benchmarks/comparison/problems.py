@@ -1,7 +1,7 @@
 """The problems of the grid: which penalty, how strong, certified how.
 
 A row of PROBLEMS names a family; a cell is a family at ``alpha_max / divisor`` on one data set.
-A new loss needs its row here, its certificate in certificates.py and ``handles`` in the solvers.
+A new loss needs its row here, its class in losses.py and ``handles`` in the solvers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comparison.certificates import Certifier, Task
+from comparison.losses import LOSSES
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Problem:
     measure: str
     l2_share: float = 0.0  # l2_reg = alpha * l2_share / (1 - l2_share)
     loss: str = "squared_error"
+
+    def suits(self, y, fit_intercept: bool) -> bool:
+        """Whether a data set with this target takes part; only squared error has intercepts."""
+        known = self.loss == "squared_error" or not fit_intercept
+        return known and LOSSES[self.loss].suits(y)
 
     def task(self, certifier: Certifier, divisor: int, fit_intercept: bool) -> Task:
         """The task at alpha_max / divisor (alpha_max of the problem without ridge)."""
@@ -36,6 +42,10 @@ PROBLEMS: dict[str, Problem] = {
         Problem("elastic-net", 1.0, (10, 100), "gap", l2_share=0.5),
         Problem("l1/2", 1 / 2, (10, 100), "residual"),
         Problem("l2/3", 2 / 3, (10, 100), "residual"),
+        Problem("logistic", 1.0, (10, 100), "gap", loss="log_loss"),
+        Problem("logistic-l1/2", 1 / 2, (10, 100), "residual", loss="log_loss"),
+        Problem("poisson", 1.0, (10, 100), "gap", loss="poisson"),
+        Problem("multinomial", 1.0, (10, 100), "gap", loss="multinomial"),
     )
 }
 QUICK = ("lasso", "l1/2")

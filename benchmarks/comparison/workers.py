@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from comparison.certificates import Certifier, Task
 from comparison.datasets import correlated_dense, open_stored, store
+from comparison.losses import LOSSES
 from comparison.peers import SOLVERS
 
 STARTING = 180.0  # seconds allowed for imports, reading data and run-time compilation
@@ -55,28 +56,36 @@ class _Session:
 
     def __init__(self, name):
         self.solver = SOLVERS[name]()
-        self.X = self.y = self.certifier = self.solved = None
+        self.X = self.y = self.certifier = self.target = self.solved = None
 
     def open(self, folder, storage=None):
-        self.X = self.y = self.certifier = self.solved = None
+        self.X = self.y = self.certifier = self.target = self.solved = None
         self.X, self.y = open_stored(folder, storage or self.solver.storage)
 
     def warm(self, folder, task):
         """A fit of the same kind on tiny data of the same storage: imports, compilation."""
         X, y = open_stored(folder, self.solver.storage)
-        alpha = Certifier(X, y).alpha_max(task.p, task.fit_intercept) / 10
+        y = LOSSES[task.loss].target(y, task.fit_intercept)
+        alpha = Certifier(X, y, task.loss).alpha_max(task.p, task.fit_intercept) / 10
         self.solver.fit(X, y, replace(task, alpha=alpha), 1e-10)
 
+    def _timed(self, task, tol, *repeats):
+        kind = task.loss, task.fit_intercept
+        if self.target is None or self.target[0] != kind:
+            self.target = kind, LOSSES[task.loss].target(self.y, task.fit_intercept)
+            self.certifier = None
+        return timed_fit(self.solver, self.X, self.target[1], task, tol, *repeats)
+
     def fit(self, task, tol, at_least, most):
-        seconds, outcome = timed_fit(self.solver, self.X, self.y, task, tol, at_least, most)
+        seconds, outcome = self._timed(task, tol, at_least, most)
         self.solved = task, outcome
         return seconds
 
     def certify(self):
         """The recomputed certificate of the last fit and the solver's own claims, off the clock."""
-        if self.certifier is None:
-            self.certifier = Certifier(self.X, self.y)
         task, outcome = self.solved
+        if self.certifier is None:
+            self.certifier = Certifier(self.X, self.target[1], task.loss)
         return self.certifier(outcome.coef, outcome.intercept, task).as_dict() | {
             "n_iter": outcome.n_iter,
             "claimed_gap": outcome.gap,
@@ -90,11 +99,11 @@ class _Session:
         for label in ("first", "second"):
             trim()
             before, reset = resident_bytes("VmRSS"), reset_peak()
-            answer[f"{label}_seconds"], outcome = timed_fit(self.solver, self.X, self.y, task, tol)
+            answer[f"{label}_seconds"], outcome = self._timed(task, tol)
             peak = resident_bytes("VmHWM") if reset else np.nan
             answer[f"{label}_growth"] = peak - before
             del outcome
-        later, _ = timed_fit(self.solver, self.X, self.y, task, tol, at_least=1.0, most=3)
+        later, _ = self._timed(task, tol, 1.0, 3)
         answer["later_seconds"] = min(answer["second_seconds"], later)
         return answer
 
