@@ -47,8 +47,8 @@ from sklearn_sparselp import SparseLpSGDClassifier
 RESULTS = Path(__file__).resolve().parent / "results"
 EPOCHS, ROUNDS = 5, 3
 PEER_ALPHAS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4)
-RATES = (("constant", 1.0), ("constant", 2.0), ("constant", 4.0))
-ALPHAS, THRESHOLDS = (1e-6, 3e-6, 1e-5), (0.0, 0.1, 0.5, 1.0, 1.5)
+ETAS, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (3e-7, 1e-6, 3e-6, 1e-5)
+THRESHOLDS = (0.0, 0.5, 1.0, 1.5, 2.0)
 SETS = ("rcv1_1500", "news20", "imdb_sentiment", "news20bin_bydate")
 
 
@@ -108,7 +108,7 @@ def text_cell(name: str, X: sparse.csr_array, y: np.ndarray) -> dict:
     own = [
         judged(
             SparseLpSGDClassifier(
-                learning_rate=rate,
+                learning_rate="constant",
                 eta0=eta0,
                 alpha=alpha,
                 sparsity_threshold=threshold,
@@ -116,7 +116,7 @@ def text_cell(name: str, X: sparse.csr_array, y: np.ndarray) -> dict:
                 **common,
             )
         )
-        for (rate, eta0), alpha, threshold in product(RATES, ALPHAS, THRESHOLDS)
+        for eta0, alpha, threshold in product(ETAS, ALPHAS, THRESHOLDS)
     ]
     good = [found for found in own if found[0] <= peer[0]]
     ours = min(good, key=lambda found: found[1]) if good else min(own, key=lambda found: found[0])
