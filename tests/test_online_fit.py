@@ -121,8 +121,9 @@ def test_early_stopping_ends_by_the_held_out_score(cls):
 
 def test_max_iter_warns():
     X, y, _ = data()
-    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
         SparseLpSGDRegressor(max_iter=2).fit(X, y)
+    assert caught[0].filename == __file__
 
 
 def test_mask_is_strict_and_every_coefficient_is_beyond_it():

@@ -7,7 +7,6 @@ the order of the samples and on nothing else, so a stream may be cut anywhere.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from .._core._lazy import LazyModel, run
+from .._warnings import warn_caller
 
 # Stored values between two looks for Ctrl-C: some 20 ms.
 STORED_AT_ONCE = 2_000_000
@@ -124,12 +124,11 @@ def fit_epochs(
         model.configure(model.penalty_factor, settings)
         stalled = 0
     if schedule.tol is not None:
-        warnings.warn(
+        warn_caller(
             f"stochastic gradient descent stopped after max_iter={schedule.max_iter} epochs while "
             f"the {'loss' if score is None else 'validation score'} had not stalled: "
             f"{stalled} epochs without an improvement by tol={schedule.tol:g}, fewer than "
             f"n_iter_no_change={schedule.n_iter_no_change}. Increase max_iter or tol.",
             ConvergenceWarning,
-            stacklevel=6,
         )
     return schedule.max_iter
