@@ -9,10 +9,13 @@
 
 import numpy as np
 
-from libc.math cimport copysign, exp, expm1, fabs, fmax, fmin, isfinite, log1p, pow, sqrt
+from libc.math cimport copysign, expm1, fabs, fmax, fmin, isfinite, log1p, pow, sqrt
 from libc.stdint cimport int64_t, uint64_t
 
 from ._prox cimport LpProx, lp_prox, lp_prox_init
+from ._sample_loss cimport (
+    EPSILON_INSENSITIVE, HINGE, HUBER, LOG_LOSS, MODIFIED_HUBER, SQUARED_ERROR, SQUARED_HINGE, SampleLoss, slope_of,
+)
 from ._types cimport index_t, real_t
 
 cdef extern from *:
@@ -24,15 +27,6 @@ cdef extern from *:
     #endif
     """
     void SPARSELP_FETCH(const void* address) noexcept nogil
-
-cdef enum SampleLoss:
-    SQUARED_ERROR
-    HUBER
-    EPSILON_INSENSITIVE
-    LOG_LOSS
-    HINGE
-    SQUARED_HINGE
-    MODIFIED_HUBER
 
 cdef enum Rate:
     CONSTANT
@@ -91,45 +85,6 @@ cdef struct Lazy:
     double intercept, intercept_squares, intercept_sum
     int64_t touched
     double loss_sum, weight_sum
-
-
-cdef inline double slope_of(const Lazy* m, double y, double f, double* value) noexcept nogil:
-    """Return the derivative of the loss at f; ``value`` gets the loss. Classes are y = -1 and 1."""
-    cdef double z
-    if m.loss == LOG_LOSS:
-        z = y * f
-        if z > 0.0:
-            z = exp(-z)
-            value[0] = log1p(z)
-            return -y * z / (1.0 + z)
-        value[0] = log1p(exp(z)) - z
-        return -y / (1.0 + exp(z))
-    if m.loss == SQUARED_ERROR:
-        value[0] = 0.5 * (f - y) * (f - y)
-        return f - y
-    if m.loss == HUBER:
-        z = f - y
-        if fabs(z) <= m.epsilon:
-            value[0] = 0.5 * z * z
-            return z
-        value[0] = m.epsilon * (fabs(z) - 0.5 * m.epsilon)
-        return copysign(m.epsilon, z)
-    if m.loss == EPSILON_INSENSITIVE:
-        z = f - y
-        value[0] = fmax(fabs(z) - m.epsilon, 0.0)
-        return copysign(1.0, z) if fabs(z) > m.epsilon else 0.0
-    z = 1.0 - y * f
-    if z <= 0.0:
-        value[0] = 0.0
-        return 0.0
-    if m.loss == HINGE:
-        value[0] = z
-        return -y
-    if m.loss == MODIFIED_HUBER and z > 2.0:
-        value[0] = 4.0 * (z - 1.0)
-        return -4.0 * y
-    value[0] = z * z
-    return -2.0 * y * z
 
 
 cdef inline double rate_of(const Lazy* m, int64_t step) noexcept nogil:
@@ -359,7 +314,7 @@ cdef bint learn(
             f += w * values[k]
     if not isfinite(f):
         return False
-    slope = slope_of(m, y, f, &value)
+    slope = slope_of(m.loss, m.epsilon, y, f, &value)
     m.loss_sum += weight * value
     m.weight_sum += weight
     m.touched += n_stored
@@ -503,7 +458,7 @@ cdef class LazyModel:
 
     cdef double _steepest(self, double size):
         cdef double value
-        return fabs(slope_of(&self.m, 1.0, -size, &value))
+        return fabs(slope_of(self.m.loss, self.m.epsilon, 1.0, -size, &value))
 
     cdef void _point(self):
         cdef const double[::1] factor
