@@ -25,7 +25,7 @@ NOISE = 4 * np.finfo(np.float64).eps
 # Coefficients are returned sparse where fewer than this share of them are not zero.
 SPARSE_BELOW = 0.3
 # Of the fit of unpenalised features alone, from whose solution alpha_max follows.
-NULL_TOL = 1e-10
+NULL_TOL, NULL_EPOCHS = 1e-10, 10_000
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def alpha_max(
         fit_intercept=fit_intercept,
     )  # fmt: skip
     task = _prepare(estimator, X, y, sample_weight)
-    return _largest(estimator, task.problems, float(p), null_points(estimator, task, y, X))
+    nulls = null_points(task.problems)
+    return largest_alpha(task.problems, nulls, float(p), float(sparsity_threshold))
 
 
 def alpha_grid(largest: float, n_alphas: int = 100, eps: float = 1e-3) -> np.ndarray:
@@ -283,18 +284,17 @@ def sparse_lp_path(
     if not isinstance(continuation, bool | np.bool_):
         raise ValueError(f"continuation must be a bool, got {continuation!r}.")
     task = _prepare(estimator, X, y, sample_weight)
-    order = float(p)
-    nulls = null_points(estimator, task, y, X)
+    order, tau, nulls = float(p), float(sparsity_threshold), null_points(task.problems)
     if isinstance(alphas, Integral):
-        alphas = alpha_grid(grid_start(estimator, task.problems, order, nulls), alphas, eps)
+        alphas = alpha_grid(grid_start(task.problems, nulls, order, tau), alphas, eps)
     ratio = 0.0
     if continuation and order < 1.0:
-        top = _largest(estimator, task.problems, order, nulls)
-        ratio = _largest(estimator, task.problems, 1.0, nulls) / top if top > 0.0 else 0.0
+        top = largest_alpha(task.problems, nulls, order, tau)
+        ratio = largest_alpha(task.problems, nulls, 1.0, tau) / top if top > 0.0 else 0.0
     fits = follow(
         task.problems, alphas, nulls, lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol
     )
-    return _collect(estimator, task, alphas, fits)
+    return collect(estimator, task, alphas, fits)
 
 
 def check_alphas(alphas: ArrayLike) -> np.ndarray:
@@ -352,24 +352,20 @@ class NullPoint:
     gradient: np.ndarray
 
 
-def null_points(estimator: SparseLpModel, task: Task, y: Any, X: Any) -> list[NullPoint]:
+def null_points(problems: Sequence[Problem]) -> list[NullPoint]:
     """Return where the paths of the problems start; tell the problems their gradient at 0."""
-    problems = task.problems
     design = problems[0].design
     gradients = design.rmatvec(np.array([problem.null_raw_gradient for problem in problems]))
     for problem, gradient in zip(problems, gradients, strict=True):
         problem.set_gradient_scale(gradient)
-    factor = estimator.penalty_factor
-    if factor is None or (np.asarray(factor, dtype=np.float64) > 0.0).all():
+    factor = problems[0].penalty.penalty_factor
+    if factor is None or (factor > 0.0).all():
         return [
             NullPoint(np.zeros(design.n_features), problem.null_intercept, gradient)
             for problem, gradient in zip(problems, gradients, strict=True)
         ]
-    parameters = estimator.get_params() | {
-        "penalty_factor": np.where(np.asarray(factor, dtype=np.float64) > 0.0, np.inf, 0.0)
-    }
-    alone = type(estimator)(**parameters)._prepare(X, y, task.weights)
-    results = solve(alone.problems, max_iter=estimator.max_iter, tol=NULL_TOL, warn=False)
+    alone = [problem.free_only() for problem in problems]
+    results = solve(alone, max_iter=NULL_EPOCHS, tol=NULL_TOL, warn=False)
     raw = []
     for problem, result in zip(problems, results, strict=True):
         prediction, _ = problem.predict(result.coef, result.intercept)
@@ -381,26 +377,23 @@ def null_points(estimator: SparseLpModel, task: Task, y: Any, X: Any) -> list[Nu
     ]
 
 
-def _largest(
-    estimator: SparseLpModel, problems: Sequence[Problem], p: float, nulls: Sequence[NullPoint]
+def largest_alpha(
+    problems: Sequence[Problem], nulls: Sequence[NullPoint], p: float, tau: float
 ) -> float:
-    """Return alpha_max for order p from the gradients at the null points."""
-    tau, positive = float(estimator.sparsity_threshold), getattr(estimator, "positive", False)
+    """Return `alpha_max` for an order and a mask from the gradients at the null points."""
     largest = 0.0
     for problem, null in zip(problems, nulls, strict=True):
-        size = np.maximum(-null.gradient, 0.0) if positive else np.abs(null.gradient)
-        if estimator.penalty_factor is None:
-            factor = np.ones(1)
-        else:
-            factor = np.asarray(estimator.penalty_factor, dtype=np.float64)
-            factor = np.tile(factor, size.size // factor.size)
+        size, factor = np.abs(null.gradient), problem.penalty.penalty_factor
+        if problem.penalty.positive:
+            size = np.maximum(-null.gradient, 0.0)
         # A gradient of this size is what rounding leaves of 0.
         norm = np.sqrt(float(problem.weights @ (problem.y * problem.y)))
         noise = NOISE * norm * np.sqrt(problem.lipschitz / problem.curvature)
-        counts = problem.usable & (factor > 0.0) & (size > noise)
-        factor = np.broadcast_to(factor, size.shape)[counts]
+        counts = problem.usable & (size > noise)
         strengths = _entering_strength(size[counts], problem.lipschitz[counts], p, tau)
-        largest = max(largest, float((strengths / factor).max(initial=0.0)))
+        if factor is not None:
+            strengths = strengths[factor[counts] > 0.0] / factor[counts & (factor > 0.0)]
+        largest = max(largest, float(strengths.max(initial=0.0)))
     return largest * (1.0 + ROUNDING)
 
 
@@ -427,11 +420,11 @@ def _entering_strength(size: np.ndarray, lipschitz: np.ndarray, p: float, tau: f
 
 
 def grid_start(
-    estimator: SparseLpModel, problems: Sequence[Problem], p: float, nulls: Sequence[NullPoint]
+    problems: Sequence[Problem], nulls: Sequence[NullPoint], p: float, tau: float
 ) -> float:
     """Return the largest alpha of a grid: `alpha_max`, or that of p = 1 where it is infinite."""
-    largest = _largest(estimator, problems, p, nulls)
-    return largest if np.isfinite(largest) else _largest(estimator, problems, 1.0, nulls)
+    largest = largest_alpha(problems, nulls, p, tau)
+    return largest if np.isfinite(largest) else largest_alpha(problems, nulls, 1.0, 0.0)
 
 
 def follow(
@@ -511,9 +504,19 @@ class _Warm:
                 carry.gradient = None
 
 
-def _collect(
+def collect(
     estimator: SparseLpModel, task: Task, alphas: np.ndarray, fits: Iterator[list[SolveResult]]
 ) -> SparseLpPath:
+    """Return the path of the results that `follow` yields; one warning speaks for all of them.
+
+    Parameters
+    ----------
+    estimator : SparseLpModel
+        Its parameters.
+    task : Task
+    alphas : ndarray of shape (n_alphas,)
+    fits : iterator of list of SolveResult
+    """
     n_features = task.X.shape[1]
     n_rows = sum(problem.design.n_features for problem in task.problems) // n_features
     rows: list[_Rows] = [_Rows(n_features, task.X.dtype) for _ in range(n_rows)]

@@ -67,8 +67,12 @@ cdef class Penalty:
         """Return the penalty of ``count`` such vectors of coefficients, one after the other; unbound."""
         raise NotImplementedError
 
-    def at(self, double alpha, p=None):
-        """Return this penalty, unbound, with another strength, and with another order if one is given."""
+    def at(self, double alpha, p=None, sparsity_threshold=None):
+        """Return this penalty, unbound, with another strength, and another order or mask if given."""
+        raise NotImplementedError
+
+    def free_only(self):
+        """Return this penalty, unbound, with the features dropped that it penalises."""
         raise NotImplementedError
 
     def bind(self, const double[::1] lipschitz not None):
@@ -160,10 +164,18 @@ cdef class LpPenalty(Penalty):
         return (type(self), (self.n_features, self.p, self.alpha, self.sparsity_threshold,
                              self.penalty_factor, self.l2_reg, self.positive, kappa))
 
-    def at(self, double alpha, p=None):
-        """Return this penalty, unbound, with another strength, and with another order if one is given."""
-        return LpPenalty(self.n_features, self.p if p is None else p, alpha, self.sparsity_threshold,
-                         self.penalty_factor, self.l2_reg, self.positive)
+    def at(self, double alpha, p=None, sparsity_threshold=None):
+        """Return this penalty, unbound, with another strength, and another order or mask if given."""
+        p = self.p if p is None else p
+        tau = self.sparsity_threshold if sparsity_threshold is None else sparsity_threshold
+        return LpPenalty(self.n_features, p, alpha, tau, self.penalty_factor, self.l2_reg, self.positive)
+
+    def free_only(self):
+        """Return this penalty, unbound, with the features dropped that it penalises."""
+        factor = np.ones(self.n_features) if self.penalty_factor is None else self.penalty_factor
+        factor = np.where(factor > 0.0, np.inf, 0.0)
+        return LpPenalty(self.n_features, self.p, self.alpha, self.sparsity_threshold, factor, self.l2_reg,
+                         self.positive)
 
     @property
     def convex(self):

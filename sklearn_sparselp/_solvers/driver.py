@@ -68,7 +68,7 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_blas_thread(design: Design) -> AbstractContextManager:
+def one_blas_thread(design: Design) -> AbstractContextManager:
     """Keep BLAS to one thread: the systems of Newton steps are small.
 
     A second thread costs more than it brings, and on a busy machine, where it is waited
@@ -140,7 +140,7 @@ def solve(
     results: list[SolveResult | None] = [None] * len(runs)
     waiting: deque[tuple[int, np.ndarray | None]] = deque((k, None) for k in range(len(runs)))
     n_passes = 0
-    with _one_blas_thread(design):
+    with one_blas_thread(design):
         while waiting:
             requests: list[tuple[int, np.ndarray]] = []
             while waiting:

@@ -232,11 +232,25 @@ class MultinomialProblem(Problem):
             fit_intercept,
         )
 
-    def at(self, alpha: float, p: float | None = None) -> Self:
-        """Return this problem with another strength of the penalty, and order if given; the rest is shared."""
-        other = super().at(alpha, p)
-        other._of_class = self._of_class.at(alpha, p)
+    def at(self, alpha: float, p: float | None = None, sparsity_threshold: float | None = None) -> Self:
+        """Return this problem with another strength of the penalty, and order or mask if given; the rest is shared."""
+        other = super().at(alpha, p, sparsity_threshold)
+        other._of_class = self._of_class.at(alpha, p, sparsity_threshold)
         return other
+
+    def reweighted(self, sample_weight: np.ndarray) -> MultinomialProblem:
+        """Return the problem of the same data with other weights."""
+        return self._rebuilt(self._of_class, sample_weight)
+
+    def free_only(self) -> MultinomialProblem:
+        """Return the problem of the unpenalised features alone."""
+        return self._rebuilt(self._of_class.free_only(), self.by_class(self.weights)[0])
+
+    def _rebuilt(self, penalty: Penalty, sample_weight: np.ndarray) -> MultinomialProblem:
+        labels = self.by_class(self.y).argmax(axis=0)
+        return MultinomialProblem(
+            self.design.base, labels, self.n_classes, penalty, sample_weight, self.fit_intercept
+        )
 
     @property
     def no_intercept(self) -> np.ndarray:

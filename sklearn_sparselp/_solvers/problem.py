@@ -146,11 +146,20 @@ class Problem:
         self.penalty = penalty.bind(self.lipschitz)
         self.entry = NO_ENTRIES if self.penalty.absolute else entry_gradients(self.penalty, self.lipschitz)
 
-    def at(self, alpha: float, p: float | None = None) -> Self:
-        """Return this problem with another strength of the penalty, and order if given; the rest is shared."""
+    def at(self, alpha: float, p: float | None = None, sparsity_threshold: float | None = None) -> Self:
+        """Return this problem with another strength of the penalty, and order or mask if given; the rest is shared."""
         other = copy.copy(self)
-        other._take(self._unbound.at(alpha, p))
+        other._take(self._unbound.at(alpha, p, sparsity_threshold))
         return other
+
+    def reweighted(self, sample_weight: np.ndarray) -> Problem:
+        """Return the problem of the same data with other weights."""
+        return Problem(self.design, self.y, self.loss, self._unbound, sample_weight, self.fit_intercept)
+
+    def free_only(self) -> Problem:
+        """Return the problem of the unpenalised features alone."""
+        penalty = self._unbound.free_only()
+        return Problem(self.design, self.y, self.loss, penalty, self.weights, self.fit_intercept)
 
     @property
     def no_intercept(self) -> float:
