@@ -3,6 +3,7 @@
 from importlib import metadata as _metadata
 
 from .classification import SparseLpClassifier
+from .display import RegularizationPathDisplay
 from .online import SparseLpSGDClassifier, SparseLpSGDRegressor
 from .operator import SparseLpRegularizer
 from .path import alpha_max, sparse_lp_path
@@ -12,6 +13,7 @@ from .regression import SparseLpRegressor
 __version__ = _metadata.version("sklearn_sparselp")
 
 __all__ = [
+    "RegularizationPathDisplay",
     "SparseLpClassifier",
     "SparseLpRegressor",
     "SparseLpRegularizer",

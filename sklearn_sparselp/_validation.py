@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import check_array
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -32,6 +33,7 @@ __all__ = [
     "check_class_weight",
     "check_fit_data",
     "check_fit_labels",
+    "check_matplotlib_support",
     "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",

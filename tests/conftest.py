@@ -1,10 +1,16 @@
 """Settings and fixtures of the whole suite."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import settings
 from layouts import LAYOUTS
 from threadpoolctl import threadpool_limits
+
+# Pictures are drawn, not shown.
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 # The same examples in every run: a red test is red again.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40, database=None)
@@ -16,6 +22,13 @@ def _one_blas_thread():
     # The matrices here are tiny. On a busy machine two threads wait for each other: 4 times slower.
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(params=LAYOUTS)
