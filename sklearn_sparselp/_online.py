@@ -20,7 +20,7 @@ from sklearn.utils import Tags, check_random_state
 
 from ._core._lazy import LazyModel
 from ._linear import linear_predictor
-from ._solvers.stochastic import NONE, Rows, Schedule, fit_epochs, learn
+from ._solvers.stochastic import Rows, Schedule, Visits, fit_epochs, learn
 from ._stream import blocks_of
 from ._validation import (
     Interval,
@@ -188,16 +188,13 @@ class OnlineModel(BaseEstimator):
         self,
         X: sparse.csr_array,
         targets: list[np.ndarray],
-        weights: np.ndarray | None,
-        strata: np.ndarray | None,
+        visits: Visits,
+        codes: np.ndarray | None,
         starts: tuple[Any, Any],
     ) -> None:
         """Learn each target from the same samples until nothing improves."""
-        if weights is not None:
-            # The objective divides by their sum; a stream does not know it.
-            weights = weights / weights.mean()
         state = self._start(len(targets), X, *self._checked_starts(starts, len(targets), X))
-        train, held_out = self._split(X.shape[0], weights, strata)
+        train, held_out = self._split(X.shape[0], visits.totals(), codes)
         schedule = Schedule(
             max_iter=self.max_iter,
             tol=self.tol,
@@ -209,25 +206,24 @@ class OnlineModel(BaseEstimator):
         )
         X_train = X if held_out is None else X[train]
         X_test = None if held_out is None else X[held_out]
+        seen = visits if held_out is None else visits.part(train)
+        own = None if held_out is None else visits.part(held_out).totals()
+        told = targets[0] if codes is None else codes.astype(np.float64)
+        told = told if held_out is None else told[train]
+        order = seen.order(X_train, told, canonical=self.shuffle)
         seed = state.generator.randint(LARGEST_SEED)
         epochs = []
         for model, y in zip(state.models, targets, strict=True):
             generator = np.random.RandomState(seed)
-            order = np.arange(X_train.shape[0], dtype=np.int64)
 
-            def shuffled(generator: Any = generator, order: np.ndarray = order) -> np.ndarray:
+            def shuffled(generator: Any = generator) -> np.ndarray:
                 return generator.permutation(order) if self.shuffle else order
 
             def score(model: LazyModel, y: np.ndarray = y) -> float:
                 coef, b = model.coefficients(schedule.sparsity_threshold)
-                own = None if weights is None else weights[held_out]
                 return self._held_out_score(linear_predictor(X_test, coef, b), y[held_out], own)
 
-            rows = Rows(
-                X_train,
-                y if held_out is None else y[train],
-                NONE if weights is None else (weights if held_out is None else weights[train]),
-            )
+            rows = Rows(X_train, y if held_out is None else y[train], seen.weights)
             epochs.append(
                 fit_epochs(model, rows, schedule, shuffled, None if held_out is None else score)
             )
@@ -283,7 +279,12 @@ class OnlineModel(BaseEstimator):
         return found[0], found[1]
 
     def _learn_chunk(
-        self, X: sparse.csr_array, targets: list[np.ndarray], weights: np.ndarray | None, new: bool
+        self,
+        X: sparse.csr_array,
+        targets: list[np.ndarray],
+        visits: Visits,
+        codes: np.ndarray | None,
+        new: bool,
     ) -> None:
         """Learn once from the samples of a chunk, whose features have been checked."""
         with FIRST_CALL:
@@ -299,12 +300,13 @@ class OnlineModel(BaseEstimator):
             factors = check_penalty_factor(self.penalty_factor, X.shape[1])
             with state.lock:
                 state.published = None
-                order = np.arange(X.shape[0], dtype=np.int64)
+                told = targets[0] if codes is None else codes.astype(np.float64)
+                order = visits.order(X, told, canonical=self.shuffle)
                 if self.shuffle:
                     order = state.generator.permutation(order)
                 for model, y in zip(state.models, targets, strict=True):
                     model.configure(factors, self._settings(model.settings["seed"]))
-                    learn(model, Rows(X, y, NONE if weights is None else weights), order)
+                    learn(model, Rows(X, y, visits.weights), order)
         finally:
             state.training.release()
         self.n_iter_ = 1

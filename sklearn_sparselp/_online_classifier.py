@@ -16,9 +16,10 @@ from sklearn.utils.metaestimators import available_if
 
 from ._linear import class_probabilities, log_class_probabilities
 from ._online import OnlineModel
+from ._solvers.stochastic import visits_of_fit, visits_of_stream
 from ._validation import (
     StrOptions,
-    check_class_weight,
+    check_class_factors,
     check_fit_labels,
     check_penalty_factor,
     check_rows,
@@ -49,11 +50,11 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
     r"""Linear classification with a sparse Lp penalty by stochastic gradient descent.
 
     Learns sample by sample at a cost that depends on the stored values of the sample, not on
-    the number of features. Step t, with the rate r, takes a sample (x, y) of weight s and does
+    the number of features. Step t, with the rate r, takes a sample (x, y) and does
 
     .. math::
 
-        w \leftarrow w - r \, s \, \mathrm{loss}'(y, x w + b) \, x, \qquad
+        w \leftarrow w - r \, \mathrm{loss}'(y, x w + b) \, x, \qquad
         w_j \leftarrow \mathrm{prox}_{r (\alpha u_j |\cdot|^p + \beta (\cdot)^2 / 2)}(w_j)
         \text{ for all } j
 
@@ -106,7 +107,8 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         improved by ``tol`` in ``n_iter_no_change`` epochs. None goes on to ``max_iter``.
     shuffle : bool, default=True
         Whether samples are put in a random order in each epoch of `fit` and each call of
-        `partial_fit`. Without it the chunks of a stream give the bits of the whole stream.
+        `partial_fit`; it does not depend on the order in X. Without it the chunks of a stream
+        give the bits of the whole stream.
     early_stopping : bool, default=False
         Whether `fit` holds samples back and ends by the score on them.
     validation_fraction : float, default=0.1
@@ -158,6 +160,12 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
     Notes
     -----
     Features need a scale of about 1, such as rows of unit length.
+
+    A sample of weight s takes ``ceil(s)`` steps in an epoch, each at ``s / ceil(s)`` times the
+    rate. In `fit` weights whose largest is below 1 are divided by it, and where their mean (zeros
+    left out) is above 10 they are scaled to 10: the objective knows ratios only. In a stream a
+    sample takes at most 100 steps; heavier steps are implicit, and do not overshoot the sample.
+    With class weights the number of steps is ``ceil(s) * ceil(c)`` for the weight c of the class.
 
     References
     ----------
@@ -258,7 +266,8 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         intercept_init : array-like of shape (n_rows,), default=None
             Intercepts to start from.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights >= 0, divided by their mean, which multiply gradients.
+            Weights >= 0. Whole weights are repeated samples, bit for bit with ``shuffle``, and 0
+            is no sample; see the notes.
 
         Returns
         -------
@@ -280,11 +289,12 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
             self._check_together(stream=False)
             X, classes, codes = check_fit_labels(self, X, y, rows=True)
             weights = check_sample_weight(sample_weight, X)
-            weights = check_class_weight(self.class_weight, classes, codes, weights)
+            factors = check_class_factors(self.class_weight, classes, codes, weights)
+            visits = visits_of_fit(weights, None if factors is None else factors[codes])
             if self.warm_start and "classes_" in vars(self):
                 self._check_classes(classes)
             targets = one_vs_rest(codes, classes.size)
-            self._fit_rows(X, targets, weights, codes, (coef_init, intercept_init))
+            self._fit_rows(X, targets, visits, codes, (coef_init, intercept_init))
             self.classes_ = classes
         return self
 
@@ -308,7 +318,8 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come; the first call needs it.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights >= 0, which multiply gradients: a sample of weight 0 only passes time.
+            Weights >= 0 and at most 1e12. Whole weights are repeated samples, bit for bit up to
+            100, and 0 is no sample; see the notes.
 
         Returns
         -------
@@ -411,11 +422,12 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
             check_penalty_factor(self.penalty_factor, X.shape[1])
             codes = label_codes(y, known)
             weights = check_sample_weight(sample_weight, X, some_positive=False)
+            factors = None
             if isinstance(self.class_weight, Mapping):
-                own = label_weights(self.class_weight, known)[codes]
-                weights = own if weights is None else weights * own
+                factors = label_weights(self.class_weight, known)[codes]
+            visits = visits_of_stream(weights, factors)
             self.classes_ = known
-        self._learn_chunk(X, one_vs_rest(codes, known.size), weights, new)
+        self._learn_chunk(X, one_vs_rest(codes, known.size), visits, codes, new)
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the linear predictor of each class.

@@ -30,6 +30,7 @@ __all__ = [
     "StrOptions",
     "TargetDomain",
     "canonical",
+    "check_class_factors",
     "check_class_weight",
     "check_fit_data",
     "check_fit_labels",
@@ -483,6 +484,21 @@ def check_class_weight(
 ) -> np.ndarray | None:
     """Return sample weights times the weights of their classes, None for equal ones.
 
+    Parameters and errors are those of `check_class_factors`.
+    """
+    factors = check_class_factors(class_weight, classes, codes, weights)
+    if factors is None or weights is None:
+        return weights if factors is None else factors[codes]
+    if isinstance(class_weight, str):
+        weights = _below_one(weights)
+    return factors[codes] * weights
+
+
+def check_class_factors(
+    class_weight: Any, classes: np.ndarray, codes: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray | None:
+    """Return the weight of each class, None for equal ones.
+
     Parameters
     ----------
     class_weight : dict, "balanced" or None
@@ -495,7 +511,7 @@ def check_class_weight(
 
     Returns
     -------
-    ndarray of shape (n_samples,), dtype float64, or None
+    ndarray of shape (n_classes,), dtype float64, or None
 
     Raises
     ------
@@ -503,23 +519,26 @@ def check_class_weight(
         A label that is not in y; a weight that is not a finite number >= 0; a class
         all of whose weights are 0.
     """
+    factors = None
     if isinstance(class_weight, Mapping):
-        weights = label_weights(class_weight, classes)[codes] * (
-            1.0 if weights is None else weights
-        )
-    # The largest weight is 1 here: a sum of huge ones must not overflow.
-    scaled = None if weights is None else weights / (weights.max() or 1.0)
+        factors = label_weights(class_weight, classes)
+    scaled = None if weights is None else _below_one(weights)
     sums = np.bincount(codes, weights=scaled, minlength=classes.size)
-    if not sums.all():
+    empty = sums == 0.0 if factors is None else (sums == 0.0) | (factors == 0.0)
+    if empty.any():
         raise ValueError(
-            f"All weights of class {classes[sums == 0.0].tolist()[0]!r} are 0 (sample_weight "
+            f"All weights of class {classes[empty].tolist()[0]!r} are 0 (sample_weight "
             "times class_weight), but every class needs a sample of positive weight. "
             "Leave its samples out if the class does not matter."
         )
     if not isinstance(class_weight, str):
-        return weights
-    balance = (sums.sum() / (classes.size * sums))[codes]
-    return balance if scaled is None else balance * scaled
+        return factors
+    return sums.sum() / (classes.size * sums)
+
+
+def _below_one(weights: np.ndarray) -> np.ndarray:
+    """Divide by a power of 2, which keeps the bits of ratios: sums of huge weights overflow."""
+    return np.ldexp(weights, -np.frexp(weights.max())[1])
 
 
 def label_weights(class_weight: Mapping[Any, Any], classes: np.ndarray) -> np.ndarray:

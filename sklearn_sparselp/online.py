@@ -15,6 +15,7 @@ from sklearn.metrics import r2_score
 
 from ._online import OnlineModel
 from ._online_classifier import SparseLpSGDClassifier
+from ._solvers.stochastic import visits_of_fit, visits_of_stream
 from ._validation import (
     Interval,
     StrOptions,
@@ -32,11 +33,11 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
     r"""Linear regression with a sparse Lp penalty by stochastic gradient descent.
 
     Learns sample by sample at a cost that depends on the stored values of the sample, not on
-    the number of features. Step t, with the rate r, takes a sample (x, y) of weight s and does
+    the number of features. Step t, with the rate r, takes a sample (x, y) and does
 
     .. math::
 
-        w \leftarrow w - r \, s \, \mathrm{loss}'(y, x w + b) \, x, \qquad
+        w \leftarrow w - r \, \mathrm{loss}'(y, x w + b) \, x, \qquad
         w_j \leftarrow \mathrm{prox}_{r (\alpha u_j |\cdot|^p + \beta (\cdot)^2 / 2)}(w_j)
         \text{ for all } j
 
@@ -91,7 +92,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         improved by ``tol`` in ``n_iter_no_change`` epochs. None goes on to ``max_iter``.
     shuffle : bool, default=True
         Whether samples are put in a random order in each epoch of `fit` and each call of
-        `partial_fit`. Without it the chunks of a stream give the bits of the whole stream.
+        `partial_fit`; it does not depend on the order in X. Without it the chunks of a stream
+        give the bits of the whole stream.
     early_stopping : bool, default=False
         Whether `fit` holds samples back and ends by the score on them.
     validation_fraction : float, default=0.1
@@ -136,8 +138,13 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
 
     Notes
     -----
-    Features need a scale of about 1. The model keeps 8 bytes a feature, and 8 more for each of
-    adagrad, averaging and p other than 1 and 2.
+    Features need a scale of about 1. The model keeps 8 bytes a feature, with "adagrad" 32, and
+    16 to 40 more for an average or p other than 1 and 2.
+
+    A sample of weight s takes ``ceil(s)`` steps in an epoch, each at ``s / ceil(s)`` times the
+    rate. In `fit` weights whose largest is below 1 are divided by it, and where their mean (zeros
+    left out) is above 10 they are scaled to 10: the objective knows ratios only. In a stream a
+    sample takes at most 100 steps; heavier steps are implicit, and do not overshoot the sample.
 
     References
     ----------
@@ -240,7 +247,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         intercept_init : float or array-like of shape (1,), default=None
             Intercept to start from.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights >= 0, divided by their mean, which multiply gradients.
+            Weights >= 0. Whole weights are repeated samples, bit for bit with ``shuffle``, and 0
+            is no sample; see the notes.
 
         Returns
         -------
@@ -262,7 +270,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
             self._check_together(stream=False)
             X, y = check_rows(self, X, y, reset=True, numeric=True)
             weights = check_sample_weight(sample_weight, X)
-            self._fit_rows(X, [y], weights, None, (coef_init, intercept_init))
+            visits = visits_of_fit(weights, None)
+            self._fit_rows(X, [y], visits, None, (coef_init, intercept_init))
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -279,7 +288,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         y : array-like of shape (n_samples,)
             Targets.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights >= 0, which multiply gradients: a sample of weight 0 only passes time.
+            Weights >= 0 and at most 1e12. Whole weights are repeated samples, bit for bit up to
+            100, and 0 is no sample; see the notes.
 
         Returns
         -------
@@ -356,7 +366,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
             X, y = check_rows(self, X, y, reset=new, numeric=True)
             check_penalty_factor(self.penalty_factor, X.shape[1])
             weights = check_sample_weight(sample_weight, X, some_positive=False)
-        self._learn_chunk(X, [y], weights, new)
+            visits = visits_of_stream(weights, None)
+        self._learn_chunk(X, [y], visits, None, new)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.

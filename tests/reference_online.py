@@ -7,6 +7,7 @@ oracle is mpmath.
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import brentq
 
 from sklearn_sparselp import prox_lp
 
@@ -39,6 +40,17 @@ def loss_of(loss, y, f, epsilon):
     }[loss]()
 
 
+def flowed(w, rate, strength, p, l2_reg, weight):
+    """A power of the map of one step: the weight of the visit is its exponent."""
+    ridge = l2_reg + (2.0 * strength if p == 2 else 0.0)
+    if ridge == 0.0:
+        return prox_lp(np.array([w]), rate * strength * weight)[0] if p == 1 else w
+    # |w| -> (|w| - rate a) / (1 + rate ridge) has the fixed point -a / ridge.
+    fixed = -(strength if p == 1 else 0.0) / ridge
+    size = fixed + (abs(w) - fixed) / (1.0 + rate * ridge) ** weight
+    return np.sign(w) * max(size, 0.0)
+
+
 def eager(
     X,
     y,
@@ -59,7 +71,7 @@ def eager(
     weights=None,
     coef=None,
 ):
-    """Return coefficients and intercept after one step for each row of dense X."""
+    """Return coefficients and intercept after ceil(weight) steps, at most 100, for each row."""
     n_features = X.shape[1]
     u = np.ones(n_features) if penalty_factor is None else np.asarray(penalty_factor, dtype=float)
     w = np.zeros(n_features) if coef is None else np.array(coef, dtype=float)
@@ -68,8 +80,28 @@ def eager(
     w_sum, b_sum, n_averaged = np.zeros(n_features), 0.0, 0
     typical = (1.0 / np.sqrt(alpha)) ** 0.5 if alpha else 1.0
     start = 1.0 / (alpha or 1.0) * max(1.0, abs(slope(loss, 1.0, -typical, epsilon))) / typical
-    for t, (x, target) in enumerate(zip(X, y, strict=True), start=1):
-        g = slope(loss, target, x @ w + b, epsilon) * (1.0 if weights is None else weights[t - 1])
+    counts = np.ones(len(y)) if weights is None else np.minimum(np.ceil(weights), 100)
+    visits = np.repeat(np.arange(len(y)), counts.astype(int))
+    for t, i in enumerate(visits, start=1):
+        x, target = X[i], y[i]
+        weight = 1.0 if weights is None else weights[i] / counts[i]
+        f = x @ w + b
+        rate = {
+            "constant": eta0,
+            "adaptive": eta0,
+            "optimal": 1.0 / (alpha or 1.0) / (start + t - 1),
+            "invscaling": eta0 / t**power_t,
+            "adagrad": 0.0,
+        }[learning_rate]
+        g = slope(loss, target, f, epsilon)
+        if weight > 1.0 and g != 0.0 and rate:
+            reach = rate * weight * (x[np.isfinite(u)] @ x[np.isfinite(u)] + fit_intercept)
+
+            def beyond(g, f=f, target=target, reach=reach):
+                return g - slope(loss, target, f - reach * g, epsilon)
+
+            g = brentq(beyond, 0.0, g, xtol=1e-16 * abs(g), rtol=1e-15)
+        g *= weight
         gradient = g * x
         if learning_rate == "adagrad":
             squares += gradient**2
@@ -77,12 +109,6 @@ def eager(
             rates = np.divide(eta0, np.sqrt(squares), out=np.zeros(n_features), where=squares > 0)
             b_rate = eta0 / np.sqrt(b_squares) if b_squares else 0.0
         else:
-            rate = {
-                "constant": eta0,
-                "adaptive": eta0,
-                "optimal": 1.0 / (alpha or 1.0) / (start + t - 1),
-                "invscaling": eta0 / t**power_t,
-            }[learning_rate]
             rates, b_rate = np.full(n_features, rate), rate
         w = w - rates * gradient
         b = b - b_rate * g if fit_intercept else b
@@ -90,8 +116,11 @@ def eager(
             if np.isinf(u[j]):
                 w[j] = 0.0
                 continue
-            shrink = 1.0 + rates[j] * l2_reg
-            scale = rates[j] * alpha * u[j] / shrink
+            if learning_rate == "adagrad" and p in (1, 2):
+                w[j] = flowed(w[j], rates[j], alpha * u[j], p, l2_reg, weight)
+                continue
+            shrink = 1.0 + rates[j] * weight * l2_reg
+            scale = rates[j] * weight * alpha * u[j] / shrink
             w[j] = prox_lp(np.array([w[j] / shrink]), scale, p=p)[0]
         if average and t >= average:
             w_sum, b_sum, n_averaged = w_sum + w, b_sum + b, n_averaged + 1

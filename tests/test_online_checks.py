@@ -23,17 +23,7 @@ def estimators():
     yield SparseLpSGDClassifier("hinge", l2_reg=1e-3)
 
 
-def expected_failures(estimator):
-    # A step of weight 2 is not two steps: as with every stochastic gradient method, and as
-    # scikit-learn has it for its own.
-    reason = "weights multiply the gradients of single steps"
-    return {
-        "check_sample_weight_equivalence_on_dense_data": reason,
-        "check_sample_weight_equivalence_on_sparse_data": reason,
-    }
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(list(estimators()), expected_failed_checks=expected_failures)
+@parametrize_with_checks(list(estimators()))
 def test_estimator_passes_scikit_learns_check(estimator, check):
     check(estimator)

@@ -2,6 +2,9 @@
 
 A `LazyModel` is one problem: a regression, or one class against the rest. Its steps depend on
 the order of the samples and on nothing else, so a stream may be cut anywhere.
+
+A sample of weight s is visited ceil(s) times, each time with the weight s / ceil(s): whole weights
+are repeated samples, bit for bit, and a sample of weight 0 is none.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from .._core._lazy import LazyModel, run
+from .._core._lazy import LazyModel, run, sample_keys
 from .._warnings import warn_caller
 
 # Stored values between two looks for Ctrl-C: some 20 ms.
@@ -23,13 +26,105 @@ STORED_AT_ONCE = 2_000_000
 # "adaptive" divides the rate by the first number and stops below the second.
 RATE_DIVISOR, LEAST_RATE = 5.0, 1e-6
 
+# A fit visits its samples so many times an epoch in the mean, not more; a stream each of them.
+MOST_VISITS_IN_MEAN, MOST_VISITS_IN_TURN = 10.0, 100.0
+# Far beyond any use; sums and products with steps stay finite.
+LARGEST_WEIGHT = 1e12
+
 NONE = np.empty(0)
-IN_TURN = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Visits:
+    """How often samples are visited in an epoch, and with which weight each time.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_samples,), dtype int64, or None
+        None for once.
+    weights : ndarray of shape (n_samples,), dtype float64
+        Empty for ones.
+    """
+
+    counts: np.ndarray | None
+    weights: np.ndarray
+
+    def part(self, samples: np.ndarray) -> Visits:
+        """Return the visits of some of the samples."""
+        if self.counts is None:
+            return self
+        return Visits(self.counts[samples], self.weights[samples])
+
+    def totals(self) -> np.ndarray | None:
+        """Return the weights of the samples, None for ones."""
+        return None if self.counts is None else self.counts * self.weights
+
+    def order(self, X: sparse.csr_array, y: np.ndarray, *, canonical: bool) -> np.ndarray:
+        """Return the samples of an epoch, each as often as it is visited.
+
+        They are in turn, or, where ``canonical``, in an order that follows from what they are and
+        not from where they stand: then rows that are repeated and weights that say so give one
+        sequence, and a permutation of it is the same too.
+        """
+        order = np.arange(y.shape[0], dtype=np.int64)
+        if canonical and y.shape[0] > 1:
+            order = np.argsort(sample_keys(X.data, X.indices, X.indptr, y, self.weights))
+        return order if self.counts is None else np.repeat(order, self.counts[order])
+
+
+def visits_of_fit(weights: np.ndarray | None, factors: np.ndarray | None) -> Visits:
+    """Return the visits of samples of these weights, and of class weights ``factors``.
+
+    Class weights are split as weights are, so that a repeated sample has its class weight each
+    time. Weights below 1 are brought to a largest of 1, weights above 10 in the mean (without
+    zeros) to 10: only their ratios matter to the objective.
+    """
+    if weights is None and factors is None:
+        return Visits(None, NONE)
+    weights, factors = (np.ones(1) if part is None else part for part in (weights, factors))
+    largest = weights.max(), factors.max()
+    # The largest is 1 here: sums of huge ones must not overflow.
+    totals = (weights / largest[0]) * (factors / largest[1])
+    unit = float(largest[0]) * float(largest[1])
+    mean = totals[totals > 0.0].mean()
+    if not (1.0 <= unit * totals.max() and unit * mean <= MOST_VISITS_IN_MEAN):
+        totals *= 1.0 / totals.max() if unit * mean < 1.0 else MOST_VISITS_IN_MEAN / mean
+        weights, factors = totals, np.ones(1)
+    return _visits(weights, factors, np.inf)
+
+
+def visits_of_stream(weights: np.ndarray | None, factors: np.ndarray | None) -> Visits:
+    """Return the visits of samples that come once, at most 100 of each.
+
+    Raises
+    ------
+    ValueError
+        For a weight above 1e12.
+    """
+    if weights is None and factors is None:
+        return Visits(None, NONE)
+    weights, factors = (np.ones(1) if part is None else part for part in (weights, factors))
+    largest = float(weights.max()) * float(factors.max())
+    if largest > LARGEST_WEIGHT:
+        raise ValueError(
+            f"the largest weight of a sample is {largest:g}, but a stream takes weights up to "
+            f"{LARGEST_WEIGHT:g}. Bring them to a mean of about 1."
+        )
+    return _visits(weights, factors, MOST_VISITS_IN_TURN)
+
+
+def _visits(weights: np.ndarray, factors: np.ndarray, most: float) -> Visits:
+    rounded = np.ceil(weights), np.ceil(factors)
+    wanted = rounded[0] * rounded[1]
+    counts = np.minimum(wanted, most)
+    # Each quotient by itself: that of a whole weight is 1, and leaves the bits of the other.
+    each = (weights / np.maximum(rounded[0], 1.0)) * (factors / np.maximum(rounded[1], 1.0))
+    return Visits(counts.astype(np.int64), each * (wanted / np.maximum(counts, 1.0)))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples of one problem: canonical CSR, targets, and weights, empty for equal ones."""
+    """Samples of one problem: canonical CSR, targets, and weights of visits, empty for ones."""
 
     X: sparse.csr_array
     y: np.ndarray
@@ -37,7 +132,7 @@ class Rows:
 
     def scratch(self) -> np.ndarray:
         """Return the memory that a step over one of these samples needs."""
-        return np.empty((2, int(np.diff(self.X.indptr).max(initial=0)) + 1))
+        return np.empty((4, int(np.diff(self.X.indptr).max(initial=0)) + 1))
 
 
 @dataclass(frozen=True)
@@ -54,9 +149,9 @@ class Schedule:
 
 
 def learn(
-    model: LazyModel, rows: Rows, order: np.ndarray = IN_TURN, scratch: np.ndarray | None = None
+    model: LazyModel, rows: Rows, order: np.ndarray, scratch: np.ndarray | None = None
 ) -> None:
-    """Learn from samples in their order, once each.
+    """Learn from samples in this order.
 
     Raises
     ------
@@ -65,10 +160,10 @@ def learn(
     """
     X = rows.X
     scratch = rows.scratch() if scratch is None else scratch
-    n_samples = X.shape[0]
-    at_once = max(1, int(STORED_AT_ONCE * n_samples / max(1, X.nnz)))
-    for start in range(0, n_samples, at_once):
-        stop = min(start + at_once, n_samples)
+    n_visits = order.shape[0]
+    at_once = max(1, int(STORED_AT_ONCE * X.shape[0] / max(1, X.nnz)))
+    for start in range(0, n_visits, at_once):
+        stop = min(start + at_once, n_visits)
         end = run(
             model, X.data, X.indices, X.indptr, rows.y, rows.weights, order, scratch, start, stop
         )
