@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from .classification import SparseLpClassifier
 from .display import RegularizationPathDisplay
+from .model_selection import SparseLpClassifierCV, SparseLpRegressorCV
 from .online import SparseLpSGDClassifier, SparseLpSGDRegressor
 from .operator import SparseLpRegularizer
 from .path import alpha_max, sparse_lp_path
@@ -15,7 +16,9 @@ __version__ = _metadata.version("sklearn_sparselp")
 __all__ = [
     "RegularizationPathDisplay",
     "SparseLpClassifier",
+    "SparseLpClassifierCV",
     "SparseLpRegressor",
+    "SparseLpRegressorCV",
     "SparseLpRegularizer",
     "SparseLpSGDClassifier",
     "SparseLpSGDRegressor",

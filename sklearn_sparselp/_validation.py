@@ -17,6 +17,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import check_array
+from sklearn.utils._metadata_requests import _raise_for_params as check_no_fit_params
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -35,6 +37,7 @@ __all__ = [
     "check_fit_data",
     "check_fit_labels",
     "check_matplotlib_support",
+    "check_no_fit_params",
     "check_not_all_zero",
     "check_penalty_factor",
     "check_predict_data",
@@ -45,6 +48,7 @@ __all__ = [
     "fit_context",
     "label_codes",
     "label_weights",
+    "routing_enabled",
     "unchanged_on_error",
 ]
 

@@ -75,6 +75,10 @@ cdef class Penalty:
         """Return this penalty, unbound, with the features dropped that it penalises."""
         raise NotImplementedError
 
+    def relaxed(self, support):
+        """Return the ridge of this penalty alone, unbound, with the features dropped that are not in a support."""
+        raise NotImplementedError
+
     def bind(self, const double[::1] lipschitz not None):
         """Return the penalty for these curvature bounds L_j: itself, unless its terms depend on them."""
         return self
@@ -176,6 +180,11 @@ cdef class LpPenalty(Penalty):
         factor = np.where(factor > 0.0, np.inf, 0.0)
         return LpPenalty(self.n_features, self.p, self.alpha, self.sparsity_threshold, factor, self.l2_reg,
                          self.positive)
+
+    def relaxed(self, support):
+        """Return the ridge of this penalty alone, unbound, with the features dropped that are not in a support."""
+        factor = np.where(support, 0.0, np.inf)
+        return LpPenalty(factor.shape[0], 1.0, 0.0, 0.0, factor, self.l2_reg, self.positive)
 
     @property
     def convex(self):

@@ -1,8 +1,18 @@
 """Outer loops: working sets, stopping rules, certificates, warnings."""
 
 from .design import Design
-from .driver import SOLVERS, one_blas_thread, solve
+from .driver import SOLVERS, Cancelled, one_blas_thread, solve
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 
-__all__ = ["SOLVERS", "Carry", "Design", "MultinomialProblem", "Problem", "SolveResult", "one_blas_thread", "solve"]
+__all__ = [
+    "SOLVERS",
+    "Cancelled",
+    "Carry",
+    "Design",
+    "MultinomialProblem",
+    "Problem",
+    "SolveResult",
+    "one_blas_thread",
+    "solve",
+]

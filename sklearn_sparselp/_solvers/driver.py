@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from threading import Event
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -63,6 +64,10 @@ def choose(problem: Problem) -> str:
     return "gd" if wide and problem.penalty.gentle and not problem.free.any() else "cd"
 
 
+class Cancelled(Exception):
+    """Another thread does not want the result of a fit any more."""
+
+
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
@@ -90,6 +95,7 @@ def solve(
     verbose: int = 0,
     carries: Sequence[Carry] | None = None,
     warn: bool = True,
+    cancelled: Event | None = None,
 ) -> list[SolveResult]:
     """Solve problems that share one design, sharing every pass over X.
 
@@ -111,11 +117,18 @@ def solve(
         What the fits that ended at the starts have left; brought up to date by coordinate descent.
     warn : bool
         Whether to warn of problems that stopped at ``max_iter``.
+    cancelled : threading.Event, or None
+        Looked at before each pass.
 
     Returns
     -------
     list of SolveResult
         One per problem, in their order.
+
+    Raises
+    ------
+    Cancelled
+        When the event is set, by another thread.
 
     Warns
     -----
@@ -152,6 +165,8 @@ def solve(
                 del answer
             if not requests:
                 break
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
             products = design.rmatvec(np.array([vector for _, vector in requests]))
             n_passes += 1
             if verbose:

@@ -202,7 +202,7 @@ class MultinomialProblem(Problem):
         Class of each sample, from 0.
     n_classes : int
     penalty : Penalty
-        Not bound yet, over the features; every class has its own such penalty.
+        Not bound yet, over the features, when every class has its own such penalty; or over all coefficients.
     sample_weight : ndarray of shape (n_samples,), dtype float64, or None
     fit_intercept : bool
 
@@ -227,7 +227,7 @@ class MultinomialProblem(Problem):
             StackedDesign(design, n_classes),
             members.reshape(-1),
             Multinomial(n_classes),
-            penalty.repeated(n_classes),
+            penalty.repeated(n_classes) if penalty.n_features == design.n_features else penalty,
             sample_weight,
             fit_intercept,
         )
@@ -245,6 +245,10 @@ class MultinomialProblem(Problem):
     def free_only(self) -> MultinomialProblem:
         """Return the problem of the unpenalised features alone."""
         return self._rebuilt(self._of_class.free_only(), self.by_class(self.weights)[0])
+
+    def relaxed(self, support: np.ndarray) -> MultinomialProblem:
+        """Return the problem of some coefficients with no penalty but the ridge."""
+        return self._rebuilt(self._unbound.relaxed(support), self.by_class(self.weights)[0])
 
     def _rebuilt(self, penalty: Penalty, sample_weight: np.ndarray) -> MultinomialProblem:
         labels = self.by_class(self.y).argmax(axis=0)

@@ -161,6 +161,11 @@ class Problem:
         penalty = self._unbound.free_only()
         return Problem(self.design, self.y, self.loss, penalty, self.weights, self.fit_intercept)
 
+    def relaxed(self, support: np.ndarray) -> Problem:
+        """Return the problem of some features with no penalty but the ridge; support as long as the coefficients."""
+        penalty = self._unbound.relaxed(support)
+        return Problem(self.design, self.y, self.loss, penalty, self.weights, self.fit_intercept)
+
     @property
     def no_intercept(self) -> float:
         """The intercept where there is none."""
