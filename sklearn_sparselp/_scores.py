@@ -135,9 +135,8 @@ def path_scores(
         some = slice(first, first + at_once)
         intercepts = path.intercepts[some]
         if several:
-            parts = [
-                linear_predictor(X, path.coefs[c][some], intercepts[:, c]) for c in range(n_rows)
-            ]
+            shifts = np.ascontiguousarray(intercepts.T)
+            parts = [linear_predictor(X, path.coefs[c][some], shifts[c]) for c in range(n_rows)]
             prediction = np.stack(parts, axis=2)
         else:
             prediction = linear_predictor(X, path.coefs[some], intercepts)

@@ -45,6 +45,8 @@ from .path import alpha_grid, check_alphas
 CRITERIA = ("aic", "bic", "ebic")
 # Losses that are a negative log-likelihood; for squared_error its variance is estimated.
 LIKELIHOODS = ("squared_error", "poisson", "log_loss")
+# By default.
+N_FOLDS = 5
 # Attributes that not every fit sets.
 OPTIONAL = ("cv_scores_", "cv_df_", "coefs_paths_", "criterion_", "feature_names_in_")
 
@@ -158,7 +160,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
                 f"got loss={self.loss!r}."
             )
         first = self._candidate(orders[0], 1.0, masks[0])
-        if y is not None and np.ndim(y) > 1:
+        if y is not None and np.asarray(y).ndim > 1:
             y = column_or_1d(y, warn=True)
         task = first._prepare(X, y, sample_weight)
         for name in OPTIONAL:
@@ -210,7 +212,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
     def _data(self, grid: Grid, task: Task, sample_weight: Any, params: dict[str, Any]) -> Data:
         classifier = task.classes is not None
         target = task.classes[task.codes] if classifier else task.problems[0].y
-        splitter = check_cv(self.cv, target, classifier=classifier)
+        splitter = self._splitter(target, task.codes)
         split_params, score_params = self._routed(sample_weight, params)
         folds = [
             (_positions(train), _positions(test))
@@ -227,6 +229,13 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             scorer=None if score is not None else get_scorer(self.scoring),
             score_params=score_params,
         )
+
+    def _splitter(self, target: np.ndarray, codes: np.ndarray | None) -> Any:
+        """Return the folds; by default five, and of labels no more than the rarest has samples."""
+        cv = self.cv
+        if cv is None and codes is not None:
+            cv = min(N_FOLDS, max(int(np.bincount(codes).min()), 2))
+        return check_cv(cv, target, classifier=codes is not None)
 
     def _cross_validate(self, data: Data, progress: Progress) -> None:
         data.task.problems[0].design.prefer_columns()

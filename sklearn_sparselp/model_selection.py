@@ -34,8 +34,8 @@ class SparseLpRegressorCV(TunedModel, SparseLpRegressor):
     sparsity_threshold : float or array-like of shape (n_tau,), default=0.0
         Masks to choose from, in units of the coefficients, >= 0.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, the same for the whole grid: a number of folds, 5 by default, a
-        splitter of scikit-learn, or pairs of training and test samples.
+        Folds, the same for the whole grid: a number of folds, a splitter of
+        scikit-learn, or pairs of training and test samples. None stands for 5.
     scoring : str or callable, default=None
         What to maximise on the samples left out: a name or a scorer of scikit-learn. None
         stands for minus the mean squared error, the mean of Huber's loss, or the mean deviance of
@@ -49,7 +49,7 @@ class SparseLpRegressorCV(TunedModel, SparseLpRegressor):
         score is within one standard error of the best.
     refit : {"penalised", "relaxed"}, default="penalised"
         What the model of all samples is: the chosen one, or one with the features of that and
-        without Lp penalty and mask, but with ``l2_reg``, which undoes the shrinkage.
+        without Lp penalty and mask, but with ``l2_reg``. That undoes the shrinkage.
     store_cv_paths : bool, default=True
         Whether to keep the coefficients of all folds in ``coefs_paths_``. For p > 1 without
         mask they are dense.
@@ -158,6 +158,7 @@ class SparseLpRegressorCV(TunedModel, SparseLpRegressor):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = SparseLpRegressorCV(p=[0.5, 1], alphas=30, selection_rule="one_se").fit(X, y)
     >>> model.p_, round(model.alpha_, 3), int(model.mask_.sum())
+    (0.5, 2.067, 5)
     """
 
     _single = SparseLpRegressor
@@ -288,8 +289,9 @@ class SparseLpClassifierCV(TunedModel, SparseLpClassifier):
     sparsity_threshold : float or array-like of shape (n_tau,), default=0.0
         Masks to choose from, in units of the coefficients, >= 0.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, the same for the whole grid: a number of stratified folds, 5 by default, a
-        splitter of scikit-learn, or pairs of training and test samples.
+        Folds, the same for the whole grid: a number of stratified folds, a splitter of
+        scikit-learn, or pairs of training and test samples. None stands for 5,
+        or as many as the rarest class has samples if that is less.
     scoring : str or callable, default=None
         What to maximise on the samples left out: a name or a scorer of scikit-learn. None
         stands for the mean logarithm of the probability of the right class, for "squared_hinge"
@@ -302,7 +304,8 @@ class SparseLpClassifierCV(TunedModel, SparseLpClassifier):
         score is within one standard error of the best.
     refit : {"penalised", "relaxed"}, default="penalised"
         What the model of all samples is: the chosen one, or one with the features of that and
-        without Lp penalty and mask, but with ``l2_reg``, which undoes the shrinkage.
+        without Lp penalty and mask, but with ``l2_reg``. That undoes the shrinkage. With
+        more than two classes and log loss these are the features that any class uses.
     store_cv_paths : bool, default=True
         Whether to keep the coefficients of all folds in ``coefs_paths_``. For p > 1 without
         mask they are dense.
@@ -414,6 +417,7 @@ class SparseLpClassifierCV(TunedModel, SparseLpClassifier):
     >>> model = SparseLpClassifierCV(p=[0.5, 1], alphas=20, selection_rule="one_se")
     >>> model = model.fit(scale(X), y)
     >>> model.p_, round(model.alpha_, 4), int(model.mask_.sum())
+    (1.0, 0.0049, 11)
     """
 
     _single = SparseLpClassifier

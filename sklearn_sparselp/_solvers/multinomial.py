@@ -202,7 +202,7 @@ class MultinomialProblem(Problem):
         Class of each sample, from 0.
     n_classes : int
     penalty : Penalty
-        Not bound yet, over the features, when every class has its own such penalty; or over all coefficients.
+        Not bound yet, over the features; every class has its own such penalty.
     sample_weight : ndarray of shape (n_samples,), dtype float64, or None
     fit_intercept : bool
 
@@ -227,7 +227,7 @@ class MultinomialProblem(Problem):
             StackedDesign(design, n_classes),
             members.reshape(-1),
             Multinomial(n_classes),
-            penalty.repeated(n_classes) if penalty.n_features == design.n_features else penalty,
+            penalty.repeated(n_classes),
             sample_weight,
             fit_intercept,
         )
@@ -247,8 +247,9 @@ class MultinomialProblem(Problem):
         return self._rebuilt(self._of_class.free_only(), self.by_class(self.weights)[0])
 
     def relaxed(self, support: np.ndarray) -> MultinomialProblem:
-        """Return the problem of some coefficients with no penalty but the ridge."""
-        return self._rebuilt(self._unbound.relaxed(support), self.by_class(self.weights)[0])
+        """Return the problem of the features that any class has in the support with no penalty but the ridge."""
+        penalty = self._of_class.relaxed(self.by_class(support).any(axis=0))
+        return self._rebuilt(penalty, self.by_class(self.weights)[0])
 
     def _rebuilt(self, penalty: Penalty, sample_weight: np.ndarray) -> MultinomialProblem:
         labels = self.by_class(self.y).argmax(axis=0)
