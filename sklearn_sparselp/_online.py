@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -20,7 +20,7 @@ from sklearn.utils import Tags, check_random_state
 
 from ._core._lazy import LazyModel
 from ._linear import linear_predictor
-from ._solvers.stochastic import Rows, Schedule, Visits, fit_epochs, learn
+from ._solvers.stochastic import Rows, Samples, Schedule, Visits, fit_epochs, learn
 from ._stream import blocks_of
 from ._validation import (
     Interval,
@@ -29,6 +29,8 @@ from ._validation import (
     check_predict_data,
 )
 
+# What `check_rows` returns.
+Rowwise: TypeAlias = sparse.csr_array | np.ndarray
 # First calls of `partial_fit` make the state one after the other.
 FIRST_CALL = threading.Lock()
 LARGEST_SEED = np.iinfo(np.int32).max
@@ -168,7 +170,7 @@ class OnlineModel(BaseEstimator):
     def _start(
         self,
         n_models: int,
-        X: sparse.csr_array,
+        X: Rowwise,
         coef: np.ndarray | None = None,
         intercept: np.ndarray | None = None,
     ) -> OnlineState:
@@ -186,7 +188,7 @@ class OnlineModel(BaseEstimator):
 
     def _fit_rows(
         self,
-        X: sparse.csr_array,
+        X: Rowwise,
         targets: list[np.ndarray],
         visits: Visits,
         codes: np.ndarray | None,
@@ -204,13 +206,13 @@ class OnlineModel(BaseEstimator):
             mask_epochs=self.sparsity_threshold > 0.0 and self.mask_interval is None,
             verbose=bool(self.verbose),
         )
-        X_train = X if held_out is None else X[train]
+        samples = Samples.of(X if held_out is None else X[train])
         X_test = None if held_out is None else X[held_out]
         seen = visits if held_out is None else visits.part(train)
         own = None if held_out is None else visits.part(held_out).totals()
         told = targets[0] if codes is None else codes.astype(np.float64)
         told = told if held_out is None else told[train]
-        order = seen.order(X_train, told, canonical=self.shuffle)
+        order = seen.order(samples, told, canonical=self.shuffle)
         seed = state.generator.randint(LARGEST_SEED)
         epochs = []
         for model, y in zip(state.models, targets, strict=True):
@@ -223,7 +225,7 @@ class OnlineModel(BaseEstimator):
                 coef, b = model.coefficients(schedule.sparsity_threshold)
                 return self._held_out_score(linear_predictor(X_test, coef, b), y[held_out], own)
 
-            rows = Rows(X_train, y if held_out is None else y[train], seen.weights)
+            rows = Rows(samples, y if held_out is None else y[train], seen.weights)
             epochs.append(
                 fit_epochs(model, rows, schedule, shuffled, None if held_out is None else score)
             )
@@ -252,7 +254,7 @@ class OnlineModel(BaseEstimator):
         raise NotImplementedError
 
     def _checked_starts(
-        self, starts: tuple[Any, Any], n_models: int, X: sparse.csr_array
+        self, starts: tuple[Any, Any], n_models: int, X: Rowwise
     ) -> tuple[Any, Any]:
         """Return the coefficients and intercepts that a fit starts from; None stands for 0."""
         coef, intercept = starts
@@ -280,7 +282,7 @@ class OnlineModel(BaseEstimator):
 
     def _learn_chunk(
         self,
-        X: sparse.csr_array,
+        X: Rowwise,
         targets: list[np.ndarray],
         visits: Visits,
         codes: np.ndarray | None,
@@ -301,12 +303,13 @@ class OnlineModel(BaseEstimator):
             with state.lock:
                 state.published = None
                 told = targets[0] if codes is None else codes.astype(np.float64)
-                order = visits.order(X, told, canonical=self.shuffle)
+                samples = Samples.of(X)
+                order = visits.order(samples, told, canonical=self.shuffle)
                 if self.shuffle:
                     order = state.generator.permutation(order)
                 for model, y in zip(state.models, targets, strict=True):
                     model.configure(factors, self._settings(model.settings["seed"]))
-                    learn(model, Rows(X, y, visits.weights), order)
+                    learn(model, Rows(samples, y, visits.weights), order)
         finally:
             state.training.release()
         self.n_iter_ = 1

@@ -257,8 +257,9 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
-            float32 stays, other types become float64.
+            CSR without repeated entries is walked as it is, and so is a dense array in C order
+            without zeros; anything else is copied. Type float32 stays, other types become
+            float64.
         y : array-like of shape (n_samples,)
             Labels, of two classes or more.
         coef_init : array-like of shape (n_rows, n_features), default=None
@@ -311,8 +312,9 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
-            float32 stays, other types become float64.
+            CSR without repeated entries is walked as it is, and so is a dense array in C order
+            without zeros; anything else is copied. Type float32 stays, other types become
+            float64.
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None

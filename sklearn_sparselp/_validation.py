@@ -140,7 +140,7 @@ def check_fit_labels(
     y : array-like of shape (n_samples,)
         Labels: integers, booleans or strings, or floats that are whole.
     rows : bool, default=False
-        Whether X becomes CSR, see `check_rows`.
+        Whether sparse X becomes CSR, see `check_rows`.
 
     Returns
     -------
@@ -171,14 +171,16 @@ def check_fit_labels(
 
 def check_rows(
     estimator: Any, X: Any, y: Any, *, reset: bool = True, numeric: bool = False
-) -> tuple[sparse.csr_array, np.ndarray]:
-    """Return X as canonical CSR, dense X too, and y of one dimension.
+) -> tuple[sparse.csr_array | np.ndarray, np.ndarray]:
+    """Return X as canonical CSR, or dense in C order, and y of one dimension.
 
     With ``reset`` the estimator gets the features of X, without it X must have those of the
     estimator. With ``numeric`` y becomes float64. Errors are those of `check_fit_data`.
     """
     X, y = _validated(estimator, X, y, reset=reset, y_numeric=numeric)
-    if not sparse.issparse(X) or X.format != "csr":
+    if not sparse.issparse(X):
+        X = np.ascontiguousarray(X)
+    elif X.format != "csr":
         X = sparse.csr_array(X)
     if numeric:
         if y.dtype.kind not in "fiub":
@@ -486,10 +488,7 @@ def check_sample_weight(
 def check_class_weight(
     class_weight: Any, classes: np.ndarray, codes: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray | None:
-    """Return sample weights times the weights of their classes, None for equal ones.
-
-    Parameters and errors are those of `check_class_factors`.
-    """
+    """Return sample weights times `check_class_factors` of their classes, None for equal ones."""
     factors = check_class_factors(class_weight, classes, codes, weights)
     if factors is None or weights is None:
         return weights if factors is None else factors[codes]

@@ -238,8 +238,9 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
-            float32 stays, other types become float64.
+            CSR without repeated entries is walked as it is, and so is a dense array in C order
+            without zeros; anything else is copied. Type float32 stays, other types become
+            float64.
         y : array-like of shape (n_samples,)
             Targets.
         coef_init : array-like of shape (n_features,), default=None
@@ -283,8 +284,9 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         Parameters
         ----------
         X : array-like or sparse of shape (n_samples, n_features)
-            CSR without repeated entries is walked as it is, anything else becomes CSR. Type
-            float32 stays, other types become float64.
+            CSR without repeated entries is walked as it is, and so is a dense array in C order
+            without zeros; anything else is copied. Type float32 stays, other types become
+            float64.
         y : array-like of shape (n_samples,)
             Targets.
         sample_weight : float or array-like of shape (n_samples,), default=None

@@ -169,6 +169,29 @@ def test_storage_does_not_matter_and_float32_stays(kind, store):
     assert model.predict(store(X)).dtype == kind
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "options", [{}, {"learning_rate": "adagrad"}, {"p": 0.5, "average": True}], ids=str
+)
+def test_dense_samples_without_zeros_are_walked_as_they_are(options, order, kind):
+    X = np.random.default_rng(0).normal(size=(60, 7)).astype(kind, order=order)
+    y = X[:, 0] - X[:, 1] ** 2
+    options = {"alpha": 0.01, "random_state": 0, "shuffle": True, "eta0": 0.1} | options
+    for split in ({}, {"early_stopping": True}):
+        models = [
+            online("squared_error", **split).set_params(**options).fit(store, y)
+            for store in (X, sparse.csr_array(X))
+        ]
+        assert models[0].coef_.tobytes() == models[1].coef_.tobytes()
+        assert models[0].n_touched_ == models[1].n_touched_
+    parts = [
+        learned(online("squared_error").set_params(**options), store, y, cuts=(1, 20))
+        for store in (X, sparse.csr_array(X))
+    ]
+    assert parts[0].coef_.tobytes() == parts[1].coef_.tobytes()
+
+
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_index_types_give_the_same_model(index):
     X, y, _ = data()

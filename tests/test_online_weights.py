@@ -78,7 +78,7 @@ def test_samples_that_differ_in_one_bit_have_different_places():
 
     X = sparse.csr_array(np.ones((5000, 3)))
     X.data[::3] += np.arange(5000) * 2.0**-52
-    arrays = X.data, X.indices, X.indptr
+    arrays = X.data, X.indices, X.indptr, False
     keys = sample_keys(*arrays, np.zeros(5000), np.empty(0))
     assert np.unique(keys).size == 5000
     # A position in the order tells nothing about the value.

@@ -481,22 +481,24 @@ def sample_keys(
     const real_t[::1] data not None,       # IN
     const index_t[::1] indices not None,   # IN
     const index_t[::1] indptr not None,    # IN
+    bint shared,                           # whether all rows have the same indices, stored once
     const double[::1] y not None,          # IN, (n_samples,)
     const double[::1] weights not None,    # IN, (n_samples,), or empty for ones
 ):
     """Return a number for each sample, dtype uint64, that depends on its values, target and weight only."""
     cdef:
         uint64_t[::1] keys = np.empty(y.shape[0], dtype=np.uint64)
-        Py_ssize_t i, k
+        Py_ssize_t i, k, skipped
         uint64_t key, bits
         bint weighted = weights.shape[0] > 0
     with nogil:
         for i in range(y.shape[0]):
             key = 0
+            skipped = indptr[i] if shared else 0
             for k in range(indptr[i], indptr[i + 1]):
                 if data[k] != 0.0:
                     # The high bits of a double are few: products bring them down.
-                    bits = bits_of(data[k]) + <uint64_t>indices[k] * <uint64_t>0xD1B54A32D192ED03
+                    bits = bits_of(data[k]) + <uint64_t>indices[k - skipped] * <uint64_t>0xD1B54A32D192ED03
                     bits = (bits ^ (bits >> 32)) * <uint64_t>0x9E3779B97F4A7C15
                     key += bits ^ (bits >> 29)
             key = scrambled(key + bits_of(y[i]))
@@ -509,6 +511,7 @@ def run(
     const real_t[::1] data not None,       # IN
     const index_t[::1] indices not None,   # IN
     const index_t[::1] indptr not None,    # IN
+    bint shared,                           # whether all rows have the same indices, stored once
     const double[::1] y not None,          # IN, (n_samples,)
     const double[::1] weights not None,    # IN, (n_samples,), of visits, or empty for ones
     const int64_t[::1] order not None,     # IN, samples as they are visited
@@ -535,9 +538,10 @@ def run(
                 first = indptr[following]
                 # The processor sees for itself how a long row goes on.
                 for k in range(first, first + min(indptr[following + 1] - first, 128), 8):
-                    SPARSELP_FETCH(columns + k)
                     SPARSELP_FETCH(values + k)
-            if n + 1 < stop:
+                    if not shared:
+                        SPARSELP_FETCH(columns + k)
+            if n + 1 < stop and not shared:
                 following = order[n + 1]
                 if m.rule == OWN_STEP:
                     for k in range(indptr[following], indptr[following + 1]):
@@ -547,7 +551,7 @@ def run(
                         SPARSELP_FETCH(m.stored + columns[k])
             first = indptr[i]
             if not learn(
-                m, values + first, columns + first, indptr[i + 1] - first,
+                m, values + first, columns if shared else columns + first, indptr[i + 1] - first,
                 y[i],
                 weights[i] if weighted else 1.0, &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0],
             ):
