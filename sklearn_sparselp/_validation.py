@@ -492,9 +492,7 @@ def check_class_weight(
     factors = check_class_factors(class_weight, classes, codes, weights)
     if factors is None or weights is None:
         return weights if factors is None else factors[codes]
-    if isinstance(class_weight, str):
-        weights = _below_one(weights)
-    return factors[codes] * weights
+    return factors[codes] * (_below_one(weights) if isinstance(class_weight, str) else weights)
 
 
 def check_class_factors(
@@ -522,9 +520,8 @@ def check_class_factors(
         A label that is not in y; a weight that is not a finite number >= 0; a class
         all of whose weights are 0.
     """
-    factors = None
-    if isinstance(class_weight, Mapping):
-        factors = label_weights(class_weight, classes)
+    own = isinstance(class_weight, Mapping)
+    factors = label_weights(class_weight, classes) if own else None
     scaled = None if weights is None else _below_one(weights)
     sums = np.bincount(codes, weights=scaled, minlength=classes.size)
     empty = sums == 0.0 if factors is None else (sums == 0.0) | (factors == 0.0)
