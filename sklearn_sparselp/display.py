@@ -21,6 +21,16 @@ SHARED = (
     "class_weight", "fit_intercept", "solver", "max_iter", "tol",
 )  # fmt: skip
 
+# What cross-validation maximises without ``scoring``.
+DEFAULT_SCORES = {
+    "squared_error": "minus squared error",
+    "huber": "minus Huber loss",
+    "poisson": "minus Poisson deviance",
+    "gamma": "minus gamma deviance",
+    "log_loss": "log-likelihood",
+    "squared_hinge": "accuracy",
+}
+
 
 class RegularizationPathDisplay:
     """Pictures of a regularisation path and of its cross-validation.
@@ -362,6 +372,10 @@ class RegularizationPathDisplay:
         marks = self._marks(mean, error, shown)
         mean, error = mean[shown], error[shown]
         self._begin(ax, alphas)
+        # The best alpha may be the last.
+        left, right = self.ax_.get_xlim()
+        margin = (left / right) ** 0.02
+        self.ax_.set_xlim(left * margin, right / margin)
         # Fits that have failed have no score: the line is broken there.
         marker = "o" if alphas.size == 1 else "."
         self.lines_ = self.ax_.plot(
@@ -390,11 +404,12 @@ class RegularizationPathDisplay:
 
     def _begin(self, ax: Any, alphas: np.ndarray) -> None:
         """Take the axes, or make them in a figure that keeps its texts apart."""
-        import matplotlib.pyplot as plt
-
         from ._drawing import log_alpha_axis
 
         if ax is None:
+            # Only here: it may choose a backend that opens windows.
+            import matplotlib.pyplot as plt
+
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         log_alpha_axis(ax, alphas[0], alphas[-1])
@@ -493,15 +508,21 @@ def _names_of(estimator: Any, X: Any) -> Sequence[str] | None:
     return None if columns is None else [str(name) for name in columns]
 
 
+def score_name(estimator: Any) -> str:
+    """Return what the scores of an estimator's cross-validation are."""
+    if estimator.scoring is None:
+        return DEFAULT_SCORES[estimator.loss]
+    return estimator.scoring.replace("_", " ") if isinstance(estimator.scoring, str) else "score"
+
+
 def _scores_of(estimator: Any) -> dict[str, Any]:
     """Return the scores of a fitted estimator for the order and mask that it has chosen."""
     chosen = estimator.best_index_[:2]
     if hasattr(estimator, "cv_scores_"):
-        name = estimator.scoring if isinstance(estimator.scoring, str) else "score"
         return {
             "scores": estimator.cv_scores_[chosen],
             "counts": estimator.cv_df_[chosen],
-            "score_name": f"mean {name.replace('_', ' ')}",
+            "score_name": f"mean {score_name(estimator)}",
         }
     return {
         "scores": estimator.criterion_[chosen],
