@@ -20,6 +20,7 @@ from sklearn_sparselp import (
     RegularizationPathDisplay,
     SparseLpClassifier,
     SparseLpRegressor,
+    SparseLpRegressorCV,
     sparse_lp_path,
 )
 from sklearn_sparselp._drawing import shortened, spread
@@ -380,3 +381,25 @@ def test_without_matplotlib_the_error_says_what_to_install():
     )
     out = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert "requires matplotlib" in out.stdout
+
+
+@pytest.mark.parametrize("criterion", ["cv", "bic"])
+def test_a_tuned_estimator_shows_its_own_path_and_scores(criterion):
+    model = SparseLpRegressorCV(
+        [0.5, 1.0], alphas=20, criterion=criterion, selection_rule="one_se"
+    ).fit(DIABETES, Y)
+    chosen = model.best_index_[:2]
+    display = RegularizationPathDisplay.from_estimator(model, kind="cv")
+    if criterion == "cv":
+        expected, label = model.cv_scores_[chosen].mean(axis=-1), "mean minus squared error"
+    else:
+        expected, label = model.criterion_[chosen], "BIC"
+        assert display.alpha_lines_["best"].get_xdata()[0] == model.alpha_
+    np.testing.assert_allclose(display.lines_[0].get_ydata(), expected)
+    assert display.ax_.get_ylabel() == label
+    assert model.alpha_ in {line.get_xdata()[0] for line in display.alpha_lines_.values()}
+    assert (display.band_ is None) == (criterion == "bic")
+    display = RegularizationPathDisplay.from_estimator(model)
+    assert display.alpha_lines_["chosen"].get_xdata()[0] == model.alpha_
+    assert display.path is model.path_
+    assert {label.get_text() for label in display.labels_} <= set(DIABETES.columns)
