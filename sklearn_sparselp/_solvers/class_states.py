@@ -94,7 +94,7 @@ class ClassStates:
                 if left <= 0:
                     break
                 cost = max(cost, self._visit(k, parts[k], tol, left))
-                worst = max(worst, self._states[k].violation)
+                worst = max(worst, self._states[k].met)
             # An epoch of all classes is one over the working set.
             used += max(cost, 1)
             if worst <= tol or used >= max_epochs:

@@ -62,7 +62,7 @@ class DescentState:
             carry.gram = self._gram
         self._uniform = problem.uniform_curvature
         self._reach = self._guard = np.zeros(problem.design.n_samples)
-        self.violation = np.inf
+        self.violation = self.met = np.inf
         # Whether the last round had nothing to do.
         self.idle = False
         self._precision = 1.0
@@ -147,7 +147,7 @@ class DescentState:
         """Descend one quadratic model after another; return the epochs used.
 
         A model bends in each prediction as the loss does at most as far as the last model has moved it.
-        ``violation`` is what the first epoch of the last model has met.
+        ``violation`` is what the first epoch of the last model has met, ``met`` that of the first one.
         """
         problem = self.problem
         block = problem.design.columns(features)
@@ -159,6 +159,8 @@ class DescentState:
             curvature *= steepness
             limit = min(EPOCHS_PER_MODEL, max_epochs - used)
             w, epochs, self.violation, shift = self._descend_model(block, features, curvature, False, goal, limit)
+            if used == 0:
+                self.met = self.violation
             used += epochs
             if self._step(block, features, w, shift, curvature):
                 models, steepness = models + 1, 1.0
