@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from layouts import LAYOUTS
 from mpmath import mp, mpf
+from numpy.testing import assert_allclose
 from reference import prox
 from scipy import optimize, special
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +18,7 @@ from sklearn_sparselp._core._penalty import LpPenalty
 
 from sklearn_sparselp._solvers import SOLVERS, Design, solve
 from sklearn_sparselp._solvers.certificate import Certifier
+from sklearn_sparselp._solvers.class_states import OtherClasses
 from sklearn_sparselp._solvers.multinomial import MultinomialProblem
 
 N, D, K = 50, 8, 3
@@ -299,3 +301,17 @@ def test_unpenalised_features_have_their_gap_too():
     assert result.converged
     assert result.objective <= Oracle(X, y, weights, **case).optimum() + 1e-8
     assert result.dual_gap <= 1e-8 * 1.2
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 2000.0])
+def test_sum_over_the_other_classes_keeps_its_digits_while_classes_change(scale):
+    rng = np.random.default_rng(3)
+    prediction = scale * rng.standard_normal((5, 40))
+    others = OtherClasses(prediction)
+    for k in (0, 2, 3, 4):
+        rest = np.delete(prediction, k, axis=0)
+        assert_allclose(
+            others.log_sum(k), np.logaddexp.reduce(rest, axis=0), rtol=1e-13, atol=1e-13
+        )
+        # Far beyond the highest prediction that the sums have started from.
+        prediction[k] += scale * rng.standard_normal(40)

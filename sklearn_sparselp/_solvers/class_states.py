@@ -16,6 +16,10 @@ MODELS_PER_VISIT = 1
 # Visits before a first Newton step on all classes.
 VISITS_BEFORE_NEWTON = 2
 HALVINGS = 4
+# A Newton step is solved for so far below the violation of the last visit: a later one has another curvature.
+NEWTON_FACTOR = 0.1
+# Of exponentials beside the highest one, with all digits.
+SMALLEST_SUM = 1e-280
 
 
 class ClassStates:
@@ -86,32 +90,31 @@ class ClassStates:
         active = [k for k, part in enumerate(parts) if part.size]
         used = 0
         for visit in range(VISITS):
-            signs = np.sign(self.w)
-            worst = 0.0
-            cost = 0
+            signs = np.sign(self.w[features])
+            worst, cost = 0.0, 0
+            others = OtherClasses(self.problem.by_class(self.prediction))
             for k in active:
                 left = min(EPOCHS_PER_MODEL, max_epochs - used)
                 if left <= 0:
                     break
-                cost = max(cost, self._visit(k, parts[k], tol, left))
+                cost = max(cost, self._visit(k, parts[k], others, tol, left))
                 worst = max(worst, self._states[k].met)
             # An epoch of all classes is one over the working set.
             used += max(cost, 1)
             if worst <= tol or used >= max_epochs:
                 break
-            if visit + 1 >= VISITS_BEFORE_NEWTON and np.array_equal(np.sign(self.w), signs):
-                self._newton(tol)
+            if visit + 1 >= VISITS_BEFORE_NEWTON and np.array_equal(np.sign(self.w[features]), signs):
+                self._newton(max(tol, NEWTON_FACTOR * worst))
         self.refresh()
         return used
 
-    def _visit(self, k: int, features: np.ndarray, tol: float, max_epochs: int) -> int:
+    def _visit(self, k: int, features: np.ndarray, others: OtherClasses, tol: float, max_epochs: int) -> int:
         """Descend one class while the others stand still."""
         state, rows = self._states[k], self.problem.by_class(self.prediction)
-        offset = -_log_sum_of_others(rows, k)
+        offset = -others.log_sum(k)
         state.problem.offset = offset
-        state.intercept = float(self.intercept[k])
-        state.refresh()
-        epochs = state.descend_models(features, tol, max_epochs, MODELS_PER_VISIT)
+        state.resume(rows[k] + offset, float(self.intercept[k]))
+        epochs = state.descend_models(features, tol, max_epochs, MODELS_PER_VISIT, False)
         rows[k] = state.prediction - offset
         self.intercept[k] = state.intercept
         return epochs
@@ -141,9 +144,35 @@ class ClassStates:
         self.refresh()
 
 
-def _log_sum_of_others(prediction: np.ndarray, k: int) -> np.ndarray:
-    """Return ``log(sum_(l != k) exp(prediction_l))`` for predictions of shape (n_classes, n_samples)."""
-    others = np.delete(prediction, k, axis=0)
-    highest = others.max(axis=0)
-    others -= highest
-    return highest + np.log(np.exp(others, out=others).sum(axis=0))
+class OtherClasses:
+    """The log of the sum of ``exp(prediction_l)`` over all classes l but one, which change in their order.
+
+    Sums over the classes before and after each one cost one exponential for each prediction of a round.
+
+    Parameters
+    ----------
+    prediction : ndarray of shape (n_classes, n_samples)
+        Looked at again as classes change.
+    """
+
+    def __init__(self, prediction: np.ndarray):
+        self._prediction = prediction
+        self._highest = prediction.max(axis=0)
+        terms = np.exp(prediction - self._highest)
+        self._after = np.zeros_like(terms)
+        np.cumsum(terms[:0:-1], axis=0, out=self._after[-2::-1])
+        self._before = np.zeros(prediction.shape[1])
+        self._done = 0
+
+    def log_sum(self, k: int) -> np.ndarray:
+        """Return ``log(sum_(l != k) exp(prediction_l))``; k may not fall from call to call."""
+        with np.errstate(over="ignore"):
+            while self._done < k:
+                self._before += np.exp(self._prediction[self._done] - self._highest)
+                self._done += 1
+            rest = self._before + self._after[k]
+        if rest.min() > SMALLEST_SUM and rest.max() < 1.0 / SMALLEST_SUM:
+            return self._highest + np.log(rest)
+        others = np.delete(self._prediction, k, axis=0)
+        highest = others.max(axis=0)
+        return highest + np.log(np.exp(others - highest).sum(axis=0))

@@ -81,6 +81,11 @@ class DescentState:
             self.prediction, self.intercept = problem.profile(prediction, self.intercept)
         self._loss, self.raw_gradient, self.curvature = problem.evaluate(self.prediction)
 
+    def resume(self, prediction: np.ndarray, intercept: float) -> None:
+        """Take over the predictions of the coefficients and an intercept, which need not be at its optimum."""
+        self.prediction, self.intercept = prediction, intercept
+        self._loss, self.raw_gradient, self.curvature = self.problem.evaluate(prediction)
+
     def jump(self, certificate: Certificate, tol: float) -> bool:
         """Move single coefficients where models of many have come to rest; return whether one has moved."""
         problem = self.problem
@@ -142,12 +147,13 @@ class DescentState:
         return won
 
     def descend_models(
-        self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND
+        self, features: np.ndarray, tol: float, max_epochs: int, n_models: int = MODELS_PER_ROUND, fresh: bool = True
     ) -> int:
         """Descend one quadratic model after another; return the epochs used.
 
         A model bends in each prediction as the loss does at most as far as the last model has moved it.
         ``violation`` is what the first epoch of the last model has met, ``met`` that of the first one.
+        Predictions are recomputed at the end, free of rounding, if ``fresh``.
         """
         problem = self.problem
         block = problem.design.columns(features)
@@ -176,7 +182,8 @@ class DescentState:
                 steepness *= 4.0
                 if steepness > STEEPEST:
                     break
-        self.refresh(block, features)
+        if fresh:
+            self.refresh(block, features)
         return used
 
     def _violation(self, block: ColumnBlock, features: np.ndarray) -> float:
