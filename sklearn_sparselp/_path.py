@@ -180,6 +180,7 @@ def follow(
     *,
     start: Sequence[SolveResult] | None = None,
     lasso_ratio: float = 0.0,
+    polish: bool = True,
     **options: Any,
 ) -> Iterator[list[SolveResult]]:
     """Yield the results of the problems for one alpha after the other, each from the one before.
@@ -196,14 +197,16 @@ def follow(
         Where the first alpha starts instead.
     lasso_ratio : float
         Above 0, each alpha is also fitted from the solution for p = 1 at ``lasso_ratio * alpha``.
+    polish : bool
+        Whether each fit ends with a Newton step where that is cheap.
     **options : dict
         ``solver``, ``max_iter``, ``tol`` and ``cancelled`` of `solve`.
     """
     options["warn"] = False
-    state = _Warm(nulls)
+    state = _Warm(nulls, polish)
     if start is not None:
         state.move(start, [True] * len(start))
-    lasso = _Warm(nulls)
+    lasso = _Warm(nulls, polish)
     for alpha in alphas:
         here = [problem.at(alpha) for problem in problems]
         results = state.advance(here, **options)
@@ -227,10 +230,10 @@ def follow(
 class _Warm:
     """Where the next fits start and what those before have left."""
 
-    def __init__(self, nulls: Sequence[NullPoint]):
+    def __init__(self, nulls: Sequence[NullPoint], polish: bool):
         self.coefs = [null.coef for null in nulls]
         self.intercepts = [null.intercept for null in nulls]
-        self._carries = [Carry(null.gradient) for null in nulls]
+        self._carries = [Carry(null.gradient, polish=polish) for null in nulls]
 
     def advance(self, problems: Sequence[Problem], **options: Any) -> list[SolveResult]:
         results = solve(

@@ -241,12 +241,13 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         data.task.problems[0].design.prefer_columns()
         lock, cancelled = threading.Lock(), threading.Event()
 
-        # Of this thread, which others do not see.
+        # What this thread has set others do not see.
         config = get_config()
 
         def run(fold: int) -> tuple[np.ndarray, np.ndarray]:
             with (
                 config_context(**config),
+                one_blas_thread(data.task.problems[0].design),
                 progress.subtask("fold", fold, data.grid.n_paths) as part,
             ):
                 return self._run_fold(data, fold, part, lock, cancelled)
@@ -299,7 +300,9 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         scores = np.empty(grid.alphas.shape)
         paths = np.empty((len(grid.p), len(grid.tau)), dtype=object)
         for i in range(len(grid.p)):
-            found = self._paths(grid, i, task, problems, nulls, progress, cancelled=cancelled)
+            found = self._paths(
+                grid, i, task, problems, nulls, progress, cancelled=cancelled, polish=False
+            )
             for j, path in enumerate(found):
                 scores[i, j], paths[i, j] = score(path), path
                 if self.verbose:

@@ -19,6 +19,7 @@ from ._path import (
     report_fit,
     warn_of_limit,
 )
+from ._solvers import one_blas_thread
 from .classification import CLASSIFICATION_LOSSES, SparseLpClassifier
 from .regression import SparseLpRegressor
 
@@ -253,7 +254,8 @@ def sparse_lp_path(
     fits = follow(
         task.problems, alphas, nulls, lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol
     )
-    path = collect(task, order, alphas, fits, report_fit if verbose else None)
+    with one_blas_thread(task.problems[0].design):
+        path = collect(task, order, alphas, fits, report_fit if verbose else None)
     warn_of_limit([path], max_iter, tol, "path")
     return path
 

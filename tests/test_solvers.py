@@ -12,9 +12,17 @@ from engine import fit_engine, make_problem, targets
 from layouts import LAYOUTS, regression
 from reference import Reference
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_sparselp import SparseLpRegressor
-from sklearn_sparselp._solvers import SOLVERS, coordinate_descent, iterate, solve
+from sklearn_sparselp._solvers import (
+    SOLVERS,
+    Design,
+    coordinate_descent,
+    iterate,
+    one_blas_thread,
+    solve,
+)
 
 STORED = ["dense_c", "dense_f", "csr_array_int32", "csc_array_int64"]
 FACTORS = np.array([1.0, 0.5, 0.0, 1.0, 2.0, np.inf, 1.0, 1.0, 1.0, 1.0, 0.2, 1.0])
@@ -300,3 +308,21 @@ def test_ctrl_c_ends_a_fit_within_a_second():
     assert len(lines) == 1 + 2 * len(SOLVERS)
     seconds = [float(re.fullmatch(r".+ after (\S+)", line).group(1)) for line in lines]
     assert max(seconds) < 1.0, lines
+
+
+def test_blas_has_one_thread_during_a_fit_and_its_own_number_afterwards():
+    def count():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    design = Design(np.zeros((200, 100), order="F"))
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = count()
+        with one_blas_thread(design):
+            assert count() == {1}
+            with pytest.raises(KeyError), one_blas_thread(design):
+                raise KeyError
+            assert count() == {1}
+        assert count() == before
+        with pytest.raises(KeyError), one_blas_thread(design):
+            raise KeyError
+        assert count() == before

@@ -69,6 +69,8 @@ def coordinate_descent(
     history: list[float] = []
     small = not problem.loss.quadratic and problem.design.n_stored <= SMALL_DESIGN
     epochs, polishes = 0, 1 if problem.loss.quadratic else POLISH_STEPS
+    if carry is not None and not carry.polish:
+        polishes = 0
     if problem.gradient_scale is None and warm:
         problem.set_gradient_scale((yield problem.null_raw_gradient))
     while True:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from threading import Event
+from threading import Event, local
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -73,15 +73,31 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread(design: Design) -> AbstractContextManager:
-    """Keep BLAS to one thread: the systems of Newton steps are small.
+class _Limited(local):
+    """Whether this thread has limited BLAS already."""
+
+    already = False
+
+
+_LIMITED = _Limited()
+
+
+@contextmanager
+def one_blas_thread(design: Design) -> Iterator[None]:
+    """Keep BLAS to one thread: the systems of Newton steps are small. Cheap inside of another one.
 
     A second thread costs more than it brings, and on a busy machine, where it is waited
     for, a hundred times as much. Below `BLAS_THREADED_FROM` stored values BLAS starts none.
     """
-    if design.n_stored < BLAS_THREADED_FROM:
-        return nullcontext()
-    return _thread_pools().limit(limits=1, user_api="blas")
+    if _LIMITED.already or design.n_stored < BLAS_THREADED_FROM:
+        yield
+        return
+    _LIMITED.already = True
+    try:
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _LIMITED.already = False
 
 
 def solve(

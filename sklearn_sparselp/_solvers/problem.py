@@ -59,10 +59,13 @@ class Carry:
     gradient : ndarray of shape (n_features,), or None
         ``X.T @ raw_gradient`` at the coefficients of the fit, from which the next one starts.
     gram : GramCache or None
+    polish : bool
+        Whether the next fit ends with a Newton step, so that it hardly depends on tol.
     """
 
     gradient: np.ndarray | None = None
     gram: GramCache | None = None
+    polish: bool = True
 
 
 class Problem:
