@@ -14,19 +14,17 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
+from ._labels import check_class_factors, label_codes, label_weights
 from ._linear import class_probabilities, log_class_probabilities
 from ._online import OnlineModel
 from ._solvers.stochastic import visits_of_fit, visits_of_stream
 from ._validation import (
     StrOptions,
-    check_class_factors,
     check_fit_labels,
     check_penalty_factor,
     check_rows,
     check_sample_weight,
     fit_context,
-    label_codes,
-    label_weights,
     unchanged_on_error,
 )
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._base import SparseLpModel, Task
 from ._core._loss import LogLoss, Loss, SquaredHinge
 from ._core._penalty import Penalty
+from ._labels import check_class_weight
 from ._linear import (
     class_probabilities,
     linear_predictor,
@@ -25,7 +26,6 @@ from ._linear import (
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
     StrOptions,
-    check_class_weight,
     check_fit_labels,
     check_penalty_factor,
     check_sample_weight,

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import signal
 import threading
 import warnings
 
@@ -304,9 +305,14 @@ def test_ctrl_c_ends_a_long_fit():
     import time
 
     timer = threading.Timer(0.5, _thread.interrupt_main)
+    # A process in the background starts without a handler.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.perf_counter()
     timer.start()
-    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
-        model.fit(X, y)
+    try:
+        with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    finally:
+        signal.signal(signal.SIGINT, former)
     assert time.perf_counter() - started < 5.0
     assert not hasattr(model, "coef_")

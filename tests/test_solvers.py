@@ -276,6 +276,8 @@ INTERRUPTED = """
     for solver in SOLVERS:
         tasks.append((solver + " dense", lambda solver=solver: fit(solver, X)))
         tasks.append((solver + " sparse", lambda solver=solver: fit(solver, sparse.csr_array(X))))
+    # A process in the background starts without a handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, task in tasks:
         sent = []
 
