@@ -37,13 +37,13 @@ class Progress:
         self._lock = threading.Lock()
 
     @classmethod
-    def of_fit(cls, estimator: Any, n_subtasks: int, **data: Any) -> Progress:
+    def of_fit(cls, estimator: Any, n_subtasks: int | None, **data: Any) -> Progress:
         """Begin the fit of an estimator; its method ``fit`` has the decorator `with_callbacks`.
 
         Parameters
         ----------
         estimator : estimator
-        n_subtasks : int
+        n_subtasks : int, or None where nobody knows
         **data : dict
             X, y and metadata for the callbacks.
         """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import Tags, check_random_state
 
+from ._callbacks import CallbackSupportMixin, Progress
 from ._core._lazy import LazyModel
 from ._linear import linear_predictor
 from ._solvers.stochastic import Rows, Samples, Schedule, Visits, fit_epochs, learn
@@ -34,6 +36,11 @@ Rowwise: TypeAlias = sparse.csr_array | np.ndarray
 # First calls of `partial_fit` make the state one after the other.
 FIRST_CALL = threading.Lock()
 LARGEST_SEED = np.iinfo(np.int32).max
+
+
+def _is_list(source: Any) -> bool:
+    """Whether a stream tells how many chunks it has."""
+    return isinstance(source, Sized) and not isinstance(source, str)
 
 
 @dataclass
@@ -85,7 +92,7 @@ class OnlineState:
             return self.published
 
 
-class OnlineModel(BaseEstimator):
+class OnlineModel(CallbackSupportMixin, BaseEstimator):
     """A linear model that learns sample by sample; a subclass adds its losses and targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -189,12 +196,13 @@ class OnlineModel(BaseEstimator):
     def _fit_rows(
         self,
         X: Rowwise,
+        y: Any,
         targets: list[np.ndarray],
         visits: Visits,
         codes: np.ndarray | None,
         starts: tuple[Any, Any],
     ) -> None:
-        """Learn each target from the same samples until nothing improves."""
+        """Learn each target from the same samples until nothing improves; callbacks see y."""
         state = self._start(len(targets), X, *self._checked_starts(starts, len(targets), X))
         train, held_out = self._split(X.shape[0], visits.totals(), codes)
         schedule = Schedule(
@@ -214,23 +222,28 @@ class OnlineModel(BaseEstimator):
         told = told if held_out is None else told[train]
         order = seen.order(samples, told, canonical=self.shuffle)
         seed = state.generator.randint(LARGEST_SEED)
-        epochs = []
-        for model, y in zip(state.models, targets, strict=True):
+        epochs, single = [], len(targets) == 1
+        fit = Progress.of_fit(self, self.max_iter if single else len(targets), X=X, y=y)
+        for number, (model, target) in enumerate(zip(state.models, targets, strict=True)):
             generator = np.random.RandomState(seed)
 
             def shuffled(generator: Any = generator) -> np.ndarray:
                 return generator.permutation(order) if self.shuffle else order
 
-            def score(model: LazyModel, y: np.ndarray = y) -> float:
+            def score(model: LazyModel, target: np.ndarray = target) -> float:
                 coef, b = model.coefficients(schedule.sparsity_threshold)
-                return self._held_out_score(linear_predictor(X_test, coef, b), y[held_out], own)
+                return self._held_out_score(
+                    linear_predictor(X_test, coef, b), target[held_out], own
+                )
 
-            rows = Rows(samples, y if held_out is None else y[train], seen.weights)
-            epochs.append(
-                fit_epochs(model, rows, schedule, shuffled, None if held_out is None else score)
-            )
+            rows = Rows(samples, target if held_out is None else target[train], seen.weights)
+            judge = None if held_out is None else score
+            whole = nullcontext(fit) if single else fit.subtask("class", number, self.max_iter)
+            with whole as progress:
+                epochs.append(fit_epochs(model, rows, schedule, shuffled, judge, progress))
         self._state = state
         self.n_iter_ = max(epochs)
+        fit.end(X=X, y=y)
 
     def _split(
         self, n_samples: int, weights: np.ndarray | None, strata: np.ndarray | None
@@ -319,8 +332,10 @@ class OnlineModel(BaseEstimator):
         self._check_together(stream=True)
         new, started, stored = not self.warm_start, time.perf_counter(), 0
         number, n_samples = 0, 0
+        fit = Progress.of_fit(self, len(source) if _is_list(source) else None)
         for number, chunk in enumerate(self._chunks(source, reader), start=1):
-            self._learn_one(*chunk, classes=classes, new=new)
+            with fit.subtask("chunk", number - 1):
+                self._learn_one(*chunk, classes=classes, new=new)
             new = False
             if self.verbose:
                 n_samples += chunk[0].shape[0]
@@ -333,6 +348,7 @@ class OnlineModel(BaseEstimator):
                 )
         if number == 0:
             raise ValueError("the stream has no chunk: fit_stream needs at least one sample.")
+        fit.end()
         return self
 
     def _chunks(self, source: Any, reader: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:

@@ -14,6 +14,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
+from ._callbacks import with_callbacks
 from ._labels import check_class_factors, label_codes, label_weights
 from ._linear import class_probabilities, log_class_probabilities
 from ._online import OnlineModel
@@ -124,7 +125,8 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
     random_state : int, RandomState instance or None, default=None
         Decides the order of samples, held-out samples and dropout.
     verbose : int, default=0
-        Whether to print a line for each epoch or chunk.
+        Whether to print a line for each epoch or chunk. With scikit-learn 1.9 and later its
+        callbacks follow them too, such as ``set_callbacks(ProgressBar())``.
 
     Attributes
     ----------
@@ -241,6 +243,7 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -293,7 +296,7 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
             if self.warm_start and "classes_" in vars(self):
                 self._check_classes(classes)
             targets = one_vs_rest(codes, classes.size)
-            self._fit_rows(X, targets, visits, codes, (coef_init, intercept_init))
+            self._fit_rows(X, y, targets, visits, codes, (coef_init, intercept_init))
             self.classes_ = classes
         return self
 
@@ -338,6 +341,7 @@ class SparseLpSGDClassifier(ClassifierMixin, OnlineModel):
         self._learn_one(X, y, sample_weight, classes, new=False)
         return self
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit_stream(
         self,

@@ -84,6 +84,9 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        # What scikit-learn takes down its callbacks by, a progress bar for one.
+        names = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
+        before.update((name, vars(estimator)[name]) for name in names if name in vars(estimator))
         vars(estimator).clear()
         vars(estimator).update(before)
         raise

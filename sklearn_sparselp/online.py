@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
+from ._callbacks import with_callbacks
 from ._online import OnlineModel
 from ._online_classifier import SparseLpSGDClassifier
 from ._solvers.stochastic import visits_of_fit, visits_of_stream
@@ -108,7 +109,8 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
     random_state : int, RandomState instance or None, default=None
         Decides the order of samples, held-out samples and dropout.
     verbose : int, default=0
-        Whether to print a line for each epoch or chunk.
+        Whether to print a line for each epoch or chunk. With scikit-learn 1.9 and later its
+        callbacks follow them too, such as ``set_callbacks(ProgressBar())``.
 
     Attributes
     ----------
@@ -224,6 +226,7 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -272,7 +275,7 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
             X, y = check_rows(self, X, y, reset=True, numeric=True)
             weights = check_sample_weight(sample_weight, X)
             visits = visits_of_fit(weights, None)
-            self._fit_rows(X, [y], visits, None, (coef_init, intercept_init))
+            self._fit_rows(X, y, [y], visits, None, (coef_init, intercept_init))
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -310,6 +313,7 @@ class SparseLpSGDRegressor(RegressorMixin, OnlineModel):
         self._learn_one(X, y, sample_weight, None, new=False)
         return self
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def fit_stream(
         self,

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from .._callbacks import Progress
 from .._core._lazy import LazyModel, run, sample_keys
 from .._warnings import warn_caller
 
@@ -218,7 +219,8 @@ def fit_epochs(
     rows: Rows,
     schedule: Schedule,
     shuffled: Callable[[], np.ndarray],
-    score: Callable[[LazyModel], float] | None = None,
+    score: Callable[[LazyModel], float] | None,
+    progress: Progress,
 ) -> int:
     """Learn from the same samples until nothing improves; return the number of epochs.
 
@@ -231,16 +233,19 @@ def fit_epochs(
         Gives the order of an epoch.
     score : callable or None
         Score of a model on held-out samples, which then decides instead of the loss.
+    progress : Progress
+        Follows the epochs.
     """
     best, stalled, scratch = math.inf, 0, rows.scratch()
     settings: dict[str, Any] = dict(model.settings)
     model.mean_loss()
     for epoch in range(1, schedule.max_iter + 1):
-        learn(model, rows, shuffled(), scratch)
-        if schedule.mask_epochs:
-            model.settle(schedule.sparsity_threshold)
-        loss = model.mean_loss()
-        reached = loss if score is None else -score(model)
+        with progress.subtask("epoch", epoch - 1):
+            learn(model, rows, shuffled(), scratch)
+            if schedule.mask_epochs:
+                model.settle(schedule.sparsity_threshold)
+            loss = model.mean_loss()
+            reached = loss if score is None else -score(model)
         if schedule.verbose:
             what = "mean loss" if score is None else "validation score"
             shown = loss if score is None else -reached
