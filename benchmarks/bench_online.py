@@ -226,8 +226,8 @@ def render(text: list[dict], features: list[dict], streams: list[dict], header: 
         "## Text",
         "",
         f"{EPOCHS} epochs of log loss, everything in the clock; M stored values per second, "
-        "held-out log loss, coefficients. scikit-learn is SGDClassifier(penalty='l1') at its best alpha; "
-        "the others are ours, at the sparsest setting that predicts no worse.",
+        "held-out log loss, coefficients. scikit-learn is SGDClassifier(penalty='l1') at its best "
+        "alpha; the others are ours, at the sparsest setting that predicts no worse.",
         "",
     ]
     columns = ["data", "estimator", "speed", "beside", "log loss", "coefficients", "setting"]
