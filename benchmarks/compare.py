@@ -1,4 +1,4 @@
-"""Compare the estimators with celer, skglm, glum and scikit-learn at equal, recomputed quality.
+"""Compare the estimators with celer, skglm, glum, glmnet and scikit-learn at equal, recomputed quality.
 
     python benchmarks/compare.py --quick
     python benchmarks/compare.py --data FOLDER --sets leukemia news20 --problems lasso l1/2
@@ -66,7 +66,9 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", help="folder for results"
     )
-    parser.add_argument("--stem", default="compare", help="name of the result files")
+    parser.add_argument(
+        "--stem", default="compare", help="name of the result files, empty for none"
+    )
     return parser.parse_args(arguments)
 
 
@@ -139,7 +141,8 @@ def main() -> None:
     if not cells:
         raise SystemExit("nothing was measured")
     print(report.write(options.out, options.stem, cells, fresh, header))
-    print(f"written to {options.out / options.stem}.md, .json, .png")
+    if options.stem:
+        print(f"written to {options.out / options.stem}.md, .json, .png")
 
 
 def _public(arguments):

@@ -130,7 +130,7 @@ class Bench:
 
         versions = {}
         for name in list(self.workers):
-            package = {"sklearn": "scikit-learn"}.get(SOLVERS[name].package, SOLVERS[name].package)
+            package = SOLVERS[name].package
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:

@@ -30,7 +30,11 @@ class Outcome:
 
 
 class Solver:
-    """One solver on one storage; ``storage`` is "columns" (CSC, Fortran) or "rows" (CSR, C)."""
+    """One solver on one storage.
+
+    ``package`` is the name of its distribution, ``storage`` "columns" (CSC, Fortran) or "rows"
+    (CSR, C).
+    """
 
     name: str
     package: str
@@ -123,7 +127,7 @@ class ScikitLearn(Solver):
     """scikit-learn's Lasso and ElasticNet."""
 
     name = "scikit-learn"
-    package = "sklearn"
+    package = "scikit-learn"
     precompute = False
 
     def __init__(self):
@@ -284,7 +288,7 @@ class Liblinear(Solver):
     """scikit-learn's LogisticRegression with liblinear."""
 
     name = "scikit-learn-liblinear"
-    package = "sklearn"
+    package = "scikit-learn"
     algorithm = "liblinear"
     losses = ("log_loss",)
 
@@ -320,6 +324,43 @@ class Saga(Liblinear):
     name = "scikit-learn-saga"
     algorithm = "saga"
     losses = ("log_loss", "multinomial")
+
+
+class Glmnet(Solver):
+    """The Fortran code of the R package glmnet, at one strength."""
+
+    name = "glmnet"
+    package = "python-glmnet"
+
+    def __init__(self):
+        from glmnet import ElasticNet, LogitNet
+
+        self._models = {"squared_error": ElasticNet, "log_loss": LogitNet}
+
+    @classmethod
+    def handles(cls, task, shape, is_sparse):
+        return task.p == 1 and task.loss in ("squared_error", "log_loss")
+
+    @classmethod
+    def start(cls, task, target):
+        return target / 10  # changes of coefficients, relative to the null deviance
+
+    def fit(self, X, y, task, tol):
+        # It scales y to unit variance and back, which leaves the ridge in units of y.
+        scale = np.std(y) if task.loss == "squared_error" else 1.0
+        total = task.alpha + task.l2_reg * scale
+        model = self._models[task.loss](
+            alpha=task.alpha / total,
+            lambda_path=np.array([total]),
+            standardize=False,
+            fit_intercept=task.fit_intercept,
+            n_splits=0,
+            tol=tol,
+            max_iter=EPOCHS,
+        ).fit(X, y)
+        coef = np.asarray(model.coef_path_)[..., -1]
+        intercept = float(np.ravel(model.intercept_path_)[-1])
+        return Outcome(_single(coef), intercept, 0)  # it tells no number of passes
 
 
 class Glum(Solver):
@@ -364,6 +405,7 @@ SOLVERS: dict[str, type[Solver]] = {
         Celer,
         Skglm,
         SkglmGram,
+        Glmnet,
         ScikitLearnGram,
         ScikitLearn,
         Glum,

@@ -35,13 +35,18 @@ def machine(threads: int, versions: dict[str, str]) -> dict:
 
 
 def write(folder: Path, stem: str, cells: list[Cell], fresh: list[dict], header: dict) -> str:
-    """Write stem.json, stem.md and, with matplotlib, stem.png; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write stem.json, stem.md and, with matplotlib, stem.png, if the stem is not empty.
+
+    Returns the Markdown.
+    """
     summary = summarise(cells)
+    markdown = render(cells, fresh, header, summary)
+    if not stem:
+        return markdown
+    folder.mkdir(parents=True, exist_ok=True)
     content = {**header, "summary": summary, "cells": [asdict(c) for c in cells], "fresh": fresh}
     text = json.dumps(_finite(content), indent=1, sort_keys=False)
     (folder / f"{stem}.json").write_text(text + "\n")
-    markdown = render(cells, fresh, header, summary)
     (folder / f"{stem}.md").write_text(markdown)
     _figure(summary["ratios"], folder / f"{stem}.png")
     return markdown
