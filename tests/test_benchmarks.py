@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import bench_predict
 import numpy as np
@@ -278,6 +279,38 @@ def test_a_run_of_another_loss_agrees_with_its_peer(family, peer, tmp_path):
     assert [result["status"] for result in cell.results.values()] == ["ok"] * len(names)
     assert summarise([cell])["findings"] == []
     assert all(result["gap"] <= 1e-6 for result in cell.results.values())
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_a_path_is_judged_by_its_worst_strength_and_agrees_with_its_peer(is_sparse, tmp_path):
+    dataset = Dataset("tiny", *_data(is_sparse=is_sparse))
+    names = ["sparselp", "scikit-learn"]
+    bench = Bench(names, Protocol(rounds=1), tmp_path / "run", say=lambda text: None)
+    try:
+        (cell,) = bench.run(dataset, [PROBLEMS["lasso-path"]], [1e-6])
+    finally:
+        bench.close()
+    assert [result["status"] for result in cell.results.values()] == ["ok"] * 2
+    assert summarise([cell])["findings"] == []
+    assert cell.task.alphas[[0, -1]] == pytest.approx([cell.task.first_alpha, cell.task.alpha])
+    assert cell.results["sparselp"]["objective"] == pytest.approx(
+        cell.results["scikit-learn"]["objective"], abs=2e-6 * cell.null_value
+    )
+    certifier, task = Certifier(dataset.X, dataset.y), replace(cell.task, n_alphas=3)
+    coefs = [
+        _peer(replace(task, alpha=a), tol=1e-13).fit(dataset.X, dataset.y).coef_
+        for a in task.alphas
+    ]
+    exact = certifier.path(coefs, np.zeros(3), task)
+    assert exact.gap < 1e-12
+    assert exact.support == np.count_nonzero(coefs[-1])
+    for k in range(3):
+        spoilt = [0.9 * coef if row == k else coef for row, coef in enumerate(coefs)]
+        spoilt[k] = spoilt[k] + 1e-3 * (k == 0)
+        single = certifier(spoilt[k], 0.0, replace(task, alpha=task.alphas[k]))
+        worst = certifier.path(sp.csr_array(np.array(spoilt)), np.zeros(3), task)
+        assert worst.gap == pytest.approx(single.gap)
+        assert worst.residual == pytest.approx(single.residual)
 
 
 def test_search_returns_the_loosest_sufficient_tolerance_from_either_side():

@@ -15,7 +15,7 @@ relative:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,13 +27,20 @@ BISECTIONS = 200  # a bracket of float64 is exhausted long before
 
 @dataclass(frozen=True)
 class Task:
-    """One problem on one data set, as handed to a solver."""
+    """One problem on one data set, as handed to a solver; a path of problems if ``n_alphas > 1``."""
 
     p: float
     alpha: float
     l2_reg: float = 0.0
     fit_intercept: bool = False
     loss: str = "squared_error"
+    n_alphas: int = 1
+    first_alpha: float = np.inf
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """The strengths of a path, geometrically from the first one down to ``alpha``."""
+        return np.geomspace(self.first_alpha, self.alpha, self.n_alphas)
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,22 @@ class Certifier:
             gap=float(gap),
             residual=float(violation / scale) if scale > 0 else 0.0,
             support=int(np.count_nonzero(coef)),
+        )
+
+    def path(self, coefs, intercepts, task: Task) -> Certificate:
+        """The worst gap and residual on a path, the mean objective and the last support.
+
+        ``coefs`` has a row for each strength, dense or compressed.
+        """
+        certificates = []
+        for alpha, row, intercept in zip(task.alphas, coefs, intercepts, strict=True):
+            coef = row.toarray().ravel() if sp.issparse(row) else row
+            certificates.append(self(coef, intercept, replace(task, alpha=float(alpha))))
+        return Certificate(
+            objective=float(np.mean([c.objective for c in certificates])),
+            gap=float(np.max([c.gap for c in certificates])),
+            residual=float(np.max([c.residual for c in certificates])),
+            support=certificates[-1].support,
         )
 
     def _objective(self, coef, prediction, task):

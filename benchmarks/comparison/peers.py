@@ -20,10 +20,13 @@ EPOCHS = 10_000_000  # no peer is stopped by its iteration limit; the time box s
 
 @dataclass
 class Outcome:
-    """What a solver returns; ``gap`` and ``residual`` are its own claims, relative, or NaN."""
+    """What a solver returns; ``gap`` and ``residual`` are its own claims, relative, or NaN.
+
+    Of a path ``coef`` has a row and ``intercept`` an entry for each strength.
+    """
 
     coef: np.ndarray
-    intercept: float
+    intercept: float | np.ndarray
     n_iter: int
     gap: float = math.nan
     residual: float = math.nan
@@ -40,6 +43,7 @@ class Solver:
     package: str
     storage = "columns"
     ours = False
+    follows = False
 
     @classmethod
     def handles(cls, task: Task, shape: tuple[int, int], is_sparse: bool) -> bool:
@@ -53,6 +57,10 @@ class Solver:
 
     def fit(self, X, y, task: Task, tol: float) -> Outcome:
         """Fit from a zero start."""
+        raise NotImplementedError
+
+    def path(self, X, y, task: Task, tol: float) -> Outcome:
+        """Fit for all strengths of the task; defined where ``follows``."""
         raise NotImplementedError
 
 
@@ -79,11 +87,13 @@ class SparseLp(Solver):
     name = "sparselp"
     package = "sklearn_sparselp"
     ours = True
+    follows = True
 
     def __init__(self):
-        from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
+        from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor, sparse_lp_path
 
         self._classifier, self._regressor = SparseLpClassifier, SparseLpRegressor
+        self._path = sparse_lp_path
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
@@ -115,6 +125,28 @@ class SparseLp(Solver):
             residual=float(np.max(model.fixed_point_residual_)),
         )
 
+    def path(self, X, y, task, tol):
+        path = self._path(
+            X,
+            y,
+            p=task.p,
+            alphas=task.alphas,
+            l2_reg=task.l2_reg,
+            loss=task.loss,
+            fit_intercept=task.fit_intercept,
+            tol=tol,
+            max_iter=EPOCHS,
+        )
+        loss = LOSSES[task.loss]
+        null_value = loss.value(y, loss.null_prediction(y, task.fit_intercept))
+        return Outcome(
+            path.coefs,
+            path.intercepts,
+            int(path.n_iters.sum()),
+            gap=float(path.dual_gaps.max()) / null_value,
+            residual=float(path.fixed_point_residuals.max()),
+        )
+
 
 class SparseLpRows(SparseLp):
     """The library under test, given CSR (or C-ordered) rows: the conversion is in the clock."""
@@ -128,12 +160,13 @@ class ScikitLearn(Solver):
 
     name = "scikit-learn"
     package = "scikit-learn"
+    follows = True
     precompute = False
 
     def __init__(self):
-        from sklearn.linear_model import ElasticNet, Lasso
+        from sklearn.linear_model import ElasticNet, Lasso, lasso_path
 
-        self._lasso, self._elastic_net = Lasso, ElasticNet
+        self._lasso, self._elastic_net, self._path = Lasso, ElasticNet, lasso_path
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
@@ -159,6 +192,19 @@ class ScikitLearn(Solver):
         model.fit(X, y)
         return Outcome(model.coef_, float(model.intercept_), int(model.n_iter_))
 
+    def path(self, X, y, task, tol):
+        _, coefs, _, n_iters = self._path(
+            X,
+            y,
+            alphas=task.alphas,
+            precompute=self.precompute,
+            copy_X=False,
+            tol=tol,
+            max_iter=EPOCHS,
+            return_n_iter=True,
+        )
+        return Outcome(coefs.T, np.zeros(task.n_alphas), int(np.sum(n_iters)))
+
 
 class ScikitLearnGram(ScikitLearn):
     """The same with a precomputed Gram matrix, where that is the better choice: n >> d, dense."""
@@ -176,10 +222,12 @@ class Celer(Solver):
 
     name = "celer"
     package = "celer"
+    follows = True
 
     def __init__(self):
-        from celer import ElasticNet, Lasso, LogisticRegression
+        from celer import ElasticNet, Lasso, LogisticRegression, celer_path
 
+        self._path = celer_path
         self._lasso, self._elastic_net, self._logistic = Lasso, ElasticNet, LogisticRegression
 
     @classmethod
@@ -204,6 +252,18 @@ class Celer(Solver):
         n_iter = int(getattr(model, "n_iter_", 0))  # its LogisticRegression keeps none
         return Outcome(_single(model.coef_), _intercept(model), n_iter)
 
+    def path(self, X, y, task, tol):
+        _, coefs, _, n_iters = self._path(
+            X,
+            y,
+            "lasso",
+            alphas=task.alphas,
+            tol=tol,
+            max_iter=10_000,
+            return_n_iter=True,
+        )
+        return Outcome(coefs.T, np.zeros(task.n_alphas), int(np.sum(n_iters)))
+
 
 class Skglm(Solver):
     """skglm's AndersonCD, for other losses and p = 1 its ProxNewton.
@@ -214,11 +274,13 @@ class Skglm(Solver):
 
     name = "skglm"
     package = "skglm"
+    follows = True
 
     def __init__(self):
         from skglm import GeneralizedLinearEstimator, datafits, penalties, solvers
+        from skglm.utils.jit_compilation import compiled_clone
 
-        self._estimator = GeneralizedLinearEstimator
+        self._estimator, self._compiled = GeneralizedLinearEstimator, compiled_clone
         self._datafits, self._penalties, self._solvers = datafits, penalties, solvers
 
     @classmethod
@@ -261,11 +323,21 @@ class Skglm(Solver):
         ).fit(X, y)
         return Outcome(_single(model.coef_), _intercept(model), int(np.max(model.n_iter_)))
 
+    def path(self, X, y, task, tol):
+        datafit, penalty = (
+            self._compiled(part) for part in (self._datafit(task), self._penalty(task))
+        )
+        _, coefs, _, n_iters = self._solver(task, tol).path(
+            X, y, datafit, penalty, alphas=task.alphas, return_n_iter=True
+        )
+        return Outcome(coefs.T, np.zeros(task.n_alphas), int(np.sum(n_iters)))
+
 
 class SkglmGram(Skglm):
     """skglm's GramCD, for few columns."""
 
     name = "skglm-gram"
+    follows = False
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
@@ -327,10 +399,11 @@ class Saga(Liblinear):
 
 
 class Glmnet(Solver):
-    """The Fortran code of the R package glmnet, at one strength."""
+    """The Fortran code of the R package glmnet."""
 
     name = "glmnet"
     package = "python-glmnet"
+    follows = True
 
     def __init__(self):
         from glmnet import ElasticNet, LogitNet
@@ -349,18 +422,64 @@ class Glmnet(Solver):
         # It scales y to unit variance and back, which leaves the ridge in units of y.
         scale = np.std(y) if task.loss == "squared_error" else 1.0
         total = task.alpha + task.l2_reg * scale
-        model = self._models[task.loss](
-            alpha=task.alpha / total,
-            lambda_path=np.array([total]),
+        model = self._fitted(X, y, task, tol, task.alpha / total, np.array([total]))
+        coef = np.asarray(model.coef_path_)[..., -1]
+        intercept = float(np.ravel(model.intercept_path_)[-1])
+        return Outcome(_single(coef), intercept, 0)  # it tells no number of passes
+
+    def path(self, X, y, task, tol):
+        model = self._fitted(X, y, task, tol, 1.0, task.alphas)
+        return Outcome(np.asarray(model.coef_path_).T, np.ravel(model.intercept_path_), 0)
+
+    def _fitted(self, X, y, task, tol, share, alphas):
+        return self._models[task.loss](
+            alpha=share,
+            lambda_path=alphas,
             standardize=False,
             fit_intercept=task.fit_intercept,
             n_splits=0,
             tol=tol,
             max_iter=EPOCHS,
         ).fit(X, y)
-        coef = np.asarray(model.coef_path_)[..., -1]
-        intercept = float(np.ravel(model.intercept_path_)[-1])
-        return Outcome(_single(coef), intercept, 0)  # it tells no number of passes
+
+
+class Adelie(Solver):
+    """adelie's grpnet, for paths."""
+
+    name = "adelie"
+    package = "adelie"
+    follows = True
+
+    def __init__(self):
+        import adelie
+
+        self._adelie = adelie
+
+    @classmethod
+    def handles(cls, task, shape, is_sparse):
+        path = task.n_alphas > 1 and task.loss == "squared_error"
+        return path and task.p == 1 and task.l2_reg == 0
+
+    @classmethod
+    def start(cls, task, target):
+        return target
+
+    def path(self, X, y, task, tol):
+        kind = (
+            self._adelie.matrix.dense if isinstance(X, np.ndarray) else self._adelie.matrix.sparse
+        )
+        state = self._adelie.grpnet(
+            X=kind(X, method="naive", n_threads=1),
+            glm=self._adelie.glm.gaussian(y=y),
+            lmda_path=task.alphas,
+            early_exit=False,
+            intercept=task.fit_intercept,
+            tol=tol,
+            max_iters=EPOCHS,
+            progress_bar=False,
+            n_threads=1,
+        )
+        return Outcome(state.betas, np.asarray(state.intercepts), 0)
 
 
 class Glum(Solver):
@@ -406,6 +525,7 @@ SOLVERS: dict[str, type[Solver]] = {
         Skglm,
         SkglmGram,
         Glmnet,
+        Adelie,
         ScikitLearnGram,
         ScikitLearn,
         Glum,

@@ -1,6 +1,7 @@
 """The problems of the grid: which penalty, how strong, certified how.
 
-A row of PROBLEMS names a family; a cell is a family at ``alpha_max / divisor`` on one data set.
+A row of PROBLEMS names a family; a cell is a family at ``alpha_max / divisor`` on one data set,
+or on the path from ``alpha_max`` to there.
 A new loss needs its row here, its class in losses.py and ``handles`` in the solvers.
 """
 
@@ -22,6 +23,7 @@ class Problem:
     measure: str
     l2_share: float = 0.0  # l2_reg = alpha * l2_share / (1 - l2_share)
     loss: str = "squared_error"
+    n_alphas: int = 1
 
     def suits(self, y, fit_intercept: bool) -> bool:
         """Whether a data set with this target takes part; only squared error has intercepts."""
@@ -30,9 +32,12 @@ class Problem:
 
     def task(self, certifier: Certifier, divisor: int, fit_intercept: bool) -> Task:
         """The task at alpha_max / divisor (alpha_max of the problem without ridge)."""
-        alpha = certifier.alpha_max(self.p, fit_intercept) / divisor
+        first = certifier.alpha_max(self.p, fit_intercept)
+        alpha = first / divisor
         l2_reg = alpha * self.l2_share / (1 - self.l2_share)
-        return Task(self.p, alpha, l2_reg, fit_intercept, self.loss)
+        # At alpha_max itself rounding decides, for p < 1, between 0 and the jump away from it.
+        first *= 1 + 1e-9
+        return Task(self.p, alpha, l2_reg, fit_intercept, self.loss, self.n_alphas, first)
 
 
 PROBLEMS: dict[str, Problem] = {
@@ -46,6 +51,8 @@ PROBLEMS: dict[str, Problem] = {
         Problem("logistic-l1/2", 1 / 2, (10, 100), "residual", loss="log_loss"),
         Problem("poisson", 1.0, (10, 100), "gap", loss="poisson"),
         Problem("multinomial", 1.0, (10, 100), "gap", loss="multinomial"),
+        Problem("lasso-path", 1.0, (100,), "gap", n_alphas=100),
+        Problem("l1/2-path", 1 / 2, (100,), "residual", n_alphas=100),
     )
 }
 QUICK = ("lasso", "l1/2")

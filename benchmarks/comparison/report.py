@@ -165,7 +165,8 @@ def _problem_table(key: tuple, cells: list[Cell]) -> list[str]:
                 *[_entry(cell.results.get(name), best) for name in solvers],
             ]
         )
-    title = f"## {problem}, {kind} ≤ {target:g}: time (passes)"
+    passes = "passes per alpha" if cells[0].task.n_alphas > 1 else "passes"
+    title = f"## {problem}, {kind} ≤ {target:g}: time ({passes})"
     return [title, "", *table(["data", "alpha_max", "one pass", *solvers], rows)]
 
 
