@@ -2,14 +2,15 @@
 Does it improve prediction, or reduce overfitting?
 ==================================================
 
-Yes where there are many features for the samples, and not otherwise. On 309 patients with 65
-features (diabetes) a tuned penalty lifts the test R² from 0.38 to 0.50, and on 154 of them from
-below 0 to almost 0.5; on 398 with 495 features (breast cancer) it lifts the accuracy from 0.94 to
-0.97. Overfitting falls from 0.23 to 0.02 and from 0.06 to 0.02. The gains on all samples are
-positive in nine or ten splits of ten, but their 95 % intervals are as wide as they are. It does
-not help on digits, of which 99.5 % are right without any penalty, and there p < 1 alone costs
-0.02 to 0.08, unless a small ridge stands beside it. Ridge alone improves prediction by nearly as
-much: what sparsity adds is a model of 16 of 65 and 22 of 495 features, not a better score.
+It does where the features are about as many as the samples, and hardly elsewhere. On 309 patients
+with 65 features (diabetes) a tuned penalty lifts the test R² from 0.38 to 0.50, and on 154 of
+them from below 0 to almost 0.5; on 398 with 495 features (breast cancer) it lifts the accuracy
+from 0.94 to 0.97. Overfitting falls from 0.23 to 0.02 and from 0.06 to 0.02. The gains on all
+samples are positive in nine or ten splits of ten, but their 95 % intervals are as wide as they
+are. It does not help on digits, of which 99.5 % are right without any penalty, and there p < 1
+alone costs 0.02 to 0.08, unless a small ridge stands beside it. Ridge alone improves prediction
+by nearly as much: what sparsity adds is a model of 16 of 65 and 22 of 495 features, not a better
+score.
 """
 
 # %%
@@ -72,6 +73,14 @@ for data in sets:
 table(["data", "penalty", "test", "gain over none", "overfitting", "features"], rows)
 
 # %%
+# Larger sets (``SPARSELP_DATA``) were run once, with the same ten splits. Where features outnumber
+# samples a hundredfold, a model without penalty is the shortest of those without error, and hard to
+# beat: on gene expression p = 1 is level with it, R² 0.67 after 0.65 with 37 of 4088 genes
+# (riboflavin) and accuracy 0.96 after 0.97 with 21 of 7129 (leukemia), and p < 1 alone is worse by
+# 0.16 and more. On 1498 news texts (rcv1) each sparse model is worse: 0.89 without penalty, 0.86 for
+# p = 1 with 301 words, 0.83 for p = 1/2 with 30. A ridge of 0.01 is meant for standardised columns:
+# on texts, whose columns are small, it costs another 0.1.
+#
 # The same as a picture: filled marks are test scores with their interval, hollow ones training
 # scores. The distance of the two is the overfitting.
 
