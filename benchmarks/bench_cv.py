@@ -1,11 +1,15 @@
-"""Time cross-validation along paths beside scikit-learn's LassoCV and LogisticRegressionCV.
+"""Time cross-validation along paths beside scikit-learn and glmnet.
 
 Each task has the same folds, the same strengths and the same stopping tolerance for everybody:
 
 * lasso: 100 strengths down to 1/100 of alpha_max, 5 folds, duality gap 1e-4 of the
-  objective at zero (scikit-learn measures it against the squared norm of y, twice that),
+  objective at zero (LassoCV measures it against the squared norm of y, twice that),
 * logistic: 20 strengths down to 1/100 of alpha_max, 5 stratified folds of about one size, L1,
-  without intercept; scikit-learn's saga has no certificate and gets ``tol=1e-4``, its default.
+  without intercept; LogisticRegressionCV with saga has no certificate and gets ``tol=1e-4``, its
+  default.
+
+glmnet has no certificate either and gets its default, 1e-7 of the null deviance. Its paths on
+the folds and on everything are timed with a plain loop for the scores.
 
 Everybody runs in a process of its own, with one thread, and is ended after `--patience` seconds.
 The table says how far the mean scores of the folds are apart.
@@ -24,6 +28,7 @@ import multiprocessing
 import os
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +79,49 @@ def sklearn_logistic(X, y, alphas, folds):
     return -scores.reshape(len(folds), -1).mean(axis=0)
 
 
+def glmnet_path(kind, X, y, alphas, fit_intercept):
+    """Return coefficients of shape (n_features, n_alphas) and intercepts."""
+    found = kind(
+        lambda_path=alphas, n_splits=0, standardize=False, fit_intercept=fit_intercept,
+        max_iter=10_000_000,
+    ).fit(X, y)  # fmt: skip
+    coefs = np.asarray(found.coef_path_)
+    return coefs.reshape(-1, coefs.shape[-1]), np.ravel(found.intercept_path_)
+
+
+def glmnet_lasso(X, y, alphas, folds):
+    from glmnet import ElasticNet
+
+    errors = []
+    for train, test in folds:
+        coefs, intercepts = glmnet_path(ElasticNet, X[train], y[train], alphas, True)
+        errors.append(np.mean((y[test, None] - X[test] @ coefs - intercepts) ** 2, axis=0))
+    glmnet_path(ElasticNet, X, y, alphas, True)
+    return np.mean(errors, axis=0)
+
+
+def glmnet_logistic(X, y, alphas, folds):
+    from glmnet import LogitNet
+
+    signs = np.where(y == y.max(), 1.0, -1.0)
+    losses = []
+    for train, test in folds:
+        coefs, intercepts = glmnet_path(LogitNet, X[train], y[train], alphas, False)
+        margins = signs[test, None] * (X[test] @ coefs + intercepts)
+        losses.append(np.logaddexp(0.0, -margins).mean(axis=0))
+    glmnet_path(LogitNet, X, y, alphas, False)
+    return np.mean(losses, axis=0)
+
+
 TASKS = {
-    "lasso": {"sparselp": sparselp_lasso, "scikit-learn": sklearn_lasso},
-    "logistic": {"sparselp": sparselp_logistic, "scikit-learn": sklearn_logistic},
+    "lasso": {"sparselp": sparselp_lasso, "scikit-learn": sklearn_lasso, "glmnet": glmnet_lasso},
+    "logistic": {
+        "sparselp": sparselp_logistic,
+        "scikit-learn": sklearn_logistic,
+        "glmnet": glmnet_logistic,
+    },
 }
+PEERS = ("scikit-learn", "glmnet")
 
 
 def two_classes(y: np.ndarray) -> np.ndarray:
@@ -148,37 +192,48 @@ def main() -> None:
                 if peer != "sparselp" and theirs is not None and scores is not None
             }
             cells.append(cell | {"scores_apart": apart})
-            theirs = found["scikit-learn"][0]
-            seconds = theirs or arguments.patience
             row = [task, name, f"{own:.3g}" if own else f"> {arguments.patience:g}"]
-            row.append(f"{seconds:.3g}" if theirs else f"> {seconds:g}")
-            row.append(f"{seconds / own:.2g}" if own else "")
-            row.append(f"{max(apart.values()):.1e}" if apart else "")
+            for peer in PEERS:
+                theirs = found[peer][0]
+                seconds = theirs or arguments.patience
+                row.append(f"{seconds:.3g}" if theirs else f"> {seconds:g}")
+                row.append(f"{seconds / own:.2g}" if own else "")
+                row.append(f"{apart[peer]:.0e}" if peer in apart else "")
             rows.append(row)
             print(*row, sep=" | ", flush=True)
     summary = {}
     for task in arguments.tasks:
-        ratios = [
-            (c["seconds"]["scikit-learn"] or arguments.patience) / c["seconds"]["sparselp"]
-            for c in cells if c["task"] == task and c["seconds"]["sparselp"]
-        ]  # fmt: skip
-        summary[task] = float(np.exp(np.mean(np.log(ratios))))
+        solved = [c["seconds"] for c in cells if c["task"] == task and c["seconds"]["sparselp"]]
+        summary[task] = {
+            peer: float(np.exp(np.mean([
+                np.log((seconds[peer] or arguments.patience) / seconds["sparselp"])
+                for seconds in solved
+            ])))
+            for peer in PEERS
+        }  # fmt: skip
     if not arguments.stem:
         return
     versions = {
         "sklearn_sparselp": sklearn_sparselp.__version__,
         "scikit-learn": sklearn.__version__,
+        "python-glmnet": version("python-glmnet"),
     }
     system = machine(1, versions)
-    header = ["task", "data", "sparselp, s", "scikit-learn, s", "times ours", "scores apart"]
-    means = ", ".join(f"{value:.2g} times for {task}" for task, value in summary.items())
+    header = ["task", "data", "sparselp, s"]
+    for peer in PEERS:
+        header += [f"{peer}, s", "times ours", "scores apart"]
+    means = "; ".join(
+        f"{task}: " + ", ".join(f"{peer} {value:.2g}" for peer, value in of_task.items())
+        for task, of_task in summary.items()
+    )
     text = [
         "# Cross-validation along paths",
         "",
         "`python benchmarks/bench_cv.py`",
         "",
-        f"{system['processor']}, one thread; scikit-learn {sklearn.__version__}. In geometric mean "
-        f"scikit-learn takes {means}; where it was ended, the time until then counts.",
+        f"{system['processor']}, one thread; scikit-learn {sklearn.__version__}, "
+        f"python-glmnet {version('python-glmnet')}. Geometric means of the time of a peer beside "
+        f"ours: {means}. Where a peer was ended, the time until then counts.",
         "",
         *table(header, rows),
     ]

@@ -1,4 +1,4 @@
-"""Compare the estimators with celer, skglm, glum, glmnet and scikit-learn at equal, recomputed quality.
+"""Compare the estimators with peers (README.md has their list) at equal, recomputed quality.
 
     python benchmarks/compare.py --quick
     python benchmarks/compare.py --data FOLDER --sets leukemia news20 --problems lasso l1/2
