@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from ._base import Task
-from ._solvers import Carry, Problem, SolveResult, solve
+from ._solvers import Cancelled, Carry, LassoPath, Problem, SolveResult, solve
 from ._warnings import warn_caller
 
 # The closed form is a chain of so many roundings, at most.
@@ -204,8 +205,10 @@ def follow(
     """
     options["warn"] = False
     state = _Warm(nulls, polish)
+    if options.get("solver", "auto") in ("auto", "cd"):
+        state.compile(problems, alphas)
     if start is not None:
-        state.move(start, [True] * len(start))
+        state.restart(start)
     lasso = _Warm(nulls, polish)
     for alpha in alphas:
         here = [problem.at(alpha) for problem in problems]
@@ -234,17 +237,60 @@ class _Warm:
         self.coefs = [null.coef for null in nulls]
         self.intercepts = [null.intercept for null in nulls]
         self._carries = [Carry(null.gradient, polish=polish) for null in nulls]
+        self._compiled: list[LassoPath] = []
+
+    def compile(self, problems: Sequence[Problem], alphas: np.ndarray) -> None:
+        """Follow the path by compiled loops as far as these go."""
+        if all(LassoPath.applies(problem) for problem in problems):
+            self._compiled = [
+                LassoPath(problem, carry.gradient, alphas, carry.polish)
+                for problem, carry in zip(problems, self._carries, strict=True)
+            ]
 
     def advance(self, problems: Sequence[Problem], **options: Any) -> list[SolveResult]:
-        results = solve(
-            problems,
-            coef_init=self.coefs,
-            intercept_init=self.intercepts,
-            carries=self._carries,
-            **options,
-        )
-        self.move(results, [False] * len(results))
+        """Return the results at the next strength."""
+        results = self._by_compiled(problems, **options)
+        if results is None:
+            results = solve(
+                problems,
+                coef_init=self.coefs,
+                intercept_init=self.intercepts,
+                carries=self._carries,
+                **options,
+            )
+            self._tell(results)
+            self.move(results, [False] * len(results))
+        else:
+            self.move(results, [True] * len(results))
         return results
+
+    def restart(self, results: Sequence[SolveResult]) -> None:
+        """Start from these results, which come from elsewhere."""
+        self._tell(results)
+        self.move(results, [True] * len(results))
+
+    def _tell(self, results: Sequence[SolveResult]) -> None:
+        for path, result in zip(self._compiled, results, strict=False):
+            path.move(result.coef)
+
+    def _by_compiled(
+        self,
+        problems: Sequence[Problem],
+        *,
+        max_iter: int,
+        tol: float,
+        cancelled: Event | None = None,
+        **_: Any,
+    ) -> list[SolveResult] | None:
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
+        results = []
+        for path, problem in zip(self._compiled, problems, strict=False):
+            result = path.fit(problem, tol, max_iter)
+            if result is None:
+                return None
+            results.append(result)
+        return results or None
 
     def move(self, results: Sequence[SolveResult], elsewhere: Sequence[bool]) -> None:
         """Start from these results next; of those that come from elsewhere no gradient is known."""

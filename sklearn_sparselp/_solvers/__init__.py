@@ -2,6 +2,7 @@
 
 from .design import Design
 from .driver import SOLVERS, Cancelled, one_blas_thread, solve
+from .lasso_path import LassoPath
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 
@@ -10,6 +11,7 @@ __all__ = [
     "Cancelled",
     "Carry",
     "Design",
+    "LassoPath",
     "MultinomialProblem",
     "Problem",
     "SolveResult",

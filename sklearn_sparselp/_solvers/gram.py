@@ -20,11 +20,20 @@ def subtract_outer(matrix: np.ndarray, vector: np.ndarray) -> None:
 
 
 class GramCache:
-    """``X_S.T diag(curvature) X_S`` of every column that was ever asked for, grown on demand."""
+    """``X_S.T diag(curvature) X_S`` of every column that was ever asked for, grown on demand.
 
-    def __init__(self, design, curvature: np.ndarray):
+    Parameters
+    ----------
+    design : Design
+    curvature : ndarray of shape (n_samples,)
+    sums : ndarray of shape (n_features,), or None
+        Means of the columns with these weights: the matrix is then centred.
+    """
+
+    def __init__(self, design, curvature: np.ndarray, sums: np.ndarray | None = None):
         self._design = design
         self._curvature = curvature
+        self._sums = sums
         self._slot: dict[int, int] = {}
         self._features = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, 0))
@@ -40,13 +49,33 @@ class GramCache:
         if self._features.size + new.size > LARGEST_CACHE:
             self._slot, self._features, new = {}, self._features[:0], features
         if new.size:
-            self._grow(new)
+            self.grow(new)
         if np.array_equal(features, self._features):
             return self._matrix[: features.size, : features.size].copy()
         slots = np.array([self._slot[j] for j in features.tolist()])
         return self._matrix[np.ix_(slots, slots)]
 
-    def _grow(self, new: np.ndarray) -> None:
+    @property
+    def features(self) -> np.ndarray:
+        """The columns that are known, in the order in which they came."""
+        return self._features
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix of these columns in its first rows and columns; the rest is room."""
+        return self._matrix
+
+    def restricted(self, kept: np.ndarray) -> GramCache:
+        """Return the cache of some of its columns; ``kept`` of shape (n_columns,), dtype bool."""
+        other = GramCache(self._design, self._curvature, self._sums)
+        other._features = self._features[kept]
+        other._slot = {j: k for k, j in enumerate(other._features.tolist())}
+        slots = np.flatnonzero(kept)
+        other._matrix = self._matrix[np.ix_(slots, slots)]
+        return other
+
+    def grow(self, new: np.ndarray) -> None:
+        """Add columns that are not known yet."""
         old = self._features.size
         size = old + new.size
         if size > self._matrix.shape[0]:
@@ -57,6 +86,8 @@ class GramCache:
         self._features = np.concatenate([self._features, new])
         self._slot.update(zip(new.tolist(), range(old, size), strict=True))
         cross = self._design.columns(self._features).gram(self._curvature, old, self._matrix[old:size, :size])
+        if self._sums is not None:
+            cross -= np.outer(self._sums[new], self._sums[self._features])
         self._matrix[:old, old:size] = cross[:, :old].T
 
 

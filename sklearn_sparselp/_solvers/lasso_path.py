@@ -1,0 +1,201 @@
+"""The path for p = 1 and squared error on a Gram matrix of the few columns that matter, its loops compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._core._gram_path import lasso_on_gram
+from .certificate import Certificate, Certifier
+from .gram import GramCache
+from .problem import Problem, SolveResult
+from .support_newton import POLISHED
+
+# Up to so many features the matrix holds all of them, and X is not touched again.
+WHOLE = 300
+# Up to so many columns an epoch on the matrix is cheap.
+LARGEST = 600
+# Passes over X for one strength, at most.
+MOST_PASSES = 20
+# Columns that join at once, at least; half the support if that is more.
+SMALLEST_GROWTH = 20
+# A mean of more standard deviations than so would leave rounding in a centred product.
+FARTHEST_MEAN = 300.0
+# Fits that may be left to others before all are.
+MOST_FAILURES = 3
+# Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
+INNER = 0.3
+
+
+class LassoPath:
+    """Fits at one strength after the other.
+
+    Parameters
+    ----------
+    problem : Problem
+        At any alpha; `applies` to it.
+    null_gradient : ndarray of shape (n_features,)
+        Gradient at w = 0.
+    alphas : ndarray of shape (n_alphas,)
+        Descending.
+    polish : bool
+        Whether fits end with a Newton step, so that they hardly depend on tol.
+    """
+
+    def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
+        design = problem.design
+        design.prefer_columns()
+        self._problem, self._alphas, self._polish = problem, alphas, polish
+        self._null_gradient = self._gradient = null_gradient
+        self._last = np.inf
+        self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
+        self._place = np.full(design.n_features, -1)
+        self._w = np.empty(0)
+        self._failures = 0
+        self._ahead: dict[float, tuple[np.ndarray, np.ndarray]] = {}
+        self._whole = problem.n_usable <= WHOLE
+        if self._whole:
+            self._add(np.flatnonzero(problem.usable))
+
+    @staticmethod
+    def applies(problem: Problem) -> bool:
+        """Whether this path can be followed here."""
+        penalty = problem.penalty
+        if not (problem.loss.quadratic and penalty.absolute) or problem.free.any() or not problem.n_usable:
+            return False
+        if not problem.fit_intercept:
+            return True
+        far = problem.sums[problem.usable] ** 2 > FARTHEST_MEAN**2 * problem.lipschitz[problem.usable]
+        return not far.any()
+
+    def fit(self, problem: Problem, tol: float, max_iter: int) -> SolveResult | None:
+        """Return the fit of the problem at its alpha, None where that is left to others."""
+        alpha = problem.penalty.alpha
+        if self._failures >= MOST_FAILURES or not alpha > 0.0:
+            return None
+        found = self._on_all(alpha, tol, max_iter) if self._whole else self._on_some(problem, tol, max_iter)
+        if found is None:
+            self._failures += 1
+        self._last = alpha
+        return found
+
+    def move(self, coef: np.ndarray) -> None:
+        """Go on from these coefficients, which others have found."""
+        self._ahead = {}
+        support = np.flatnonzero(coef)
+        self._add(support[self._place[support] < 0])
+        self._gradient = None
+        self._w[:] = coef[self._gram.features]
+
+    def _add(self, features: np.ndarray) -> None:
+        """Let columns join, in the room of others where there are too many."""
+        if self._gram.features.size + features.size > LARGEST:
+            kept = self._gram.features[self._w != 0.0]
+            w = self._w[self._w != 0.0]
+            if kept.size + features.size > LARGEST:
+                self._failures = MOST_FAILURES
+                return
+            self._gram = self._gram.restricted(self._w != 0.0)
+            self._w = w
+            self._place[:] = -1
+            self._place[kept] = np.arange(kept.size)
+        if not features.size:
+            return
+        self._gram.grow(features)
+        self._place[features] = np.arange(self._w.size, self._w.size + features.size)
+        self._w = np.concatenate([self._w, np.zeros(features.size)])
+
+    def _solve(self, alphas: np.ndarray, tol: float, max_iter: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return how many strengths the columns of the matrix were solved for, coefficients and figures."""
+        problem, features, size = self._problem, self._gram.features, self._w.size
+        coefs, figures = np.empty((alphas.size, size)), np.empty((alphas.size, 4))
+        polished = POLISHED * problem.gradient_scale if self._polish else np.inf
+        n_done = lasso_on_gram(
+            self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
+            alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
+            self._w, coefs, figures, np.empty(size * (size + 2)), np.empty(size, dtype=np.int32),
+        )  # fmt: skip
+        return n_done, coefs, figures
+
+    def _on_all(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
+        if alpha not in self._ahead:
+            alphas = self._alphas[self._alphas <= alpha]
+            alphas = alphas[alphas > 0.0]
+            n_done, coefs, figures = self._solve(alphas, tol, max_iter)
+            self._ahead = {float(alphas[k]): (coefs[k], figures[k]) for k in range(n_done)}
+            if alpha not in self._ahead:
+                return None
+        problem, features = self._problem, self._gram.features
+        values, (objective, gap, violation, epochs) = self._ahead[alpha]
+        coef = np.zeros(problem.design.n_features)
+        coef[features] = values
+        intercept = problem.null_intercept
+        if problem.fit_intercept:
+            intercept -= float(problem.sums[features] @ values)
+        certificate = Certificate(objective, gap, self._relative(violation), coef, violation)
+        return _result(coef, intercept, certificate, int(epochs), tol, problem)
+
+    def _on_some(self, problem: Problem, tol: float, max_iter: int) -> SolveResult | None:
+        alpha = np.array([problem.penalty.alpha])
+        certifier, design = Certifier(problem), problem.design
+        coef = np.zeros(design.n_features)
+        epochs, inner = 0, INNER * tol
+        if self._gradient is not None:
+            # The strong rule of Tibshirani and others, J. R. Statist. Soc. B 74 (2012).
+            reach = 2.0 * alpha[0] - min(self._last, self._alphas[0])
+            pull = -self._gradient if problem.penalty.positive else np.abs(self._gradient)
+            self._join(pull - reach * self._factors(slice(None)))
+        for _ in range(MOST_PASSES):
+            if self._failures >= MOST_FAILURES:
+                return None
+            features = self._gram.features
+            if features.size:
+                n_done, coefs, figures = self._solve(alpha, inner, max_iter - epochs)
+                if n_done == 0:
+                    return None
+                epochs += int(figures[0, 3])
+                coef[features] = coefs[0]
+            support = features[self._w != 0.0]
+            prediction = design.columns(support).combine(coef[support])
+            prediction, intercept = problem.profile(prediction, 0.0)
+            raw = problem.derivatives(prediction)[0]
+            self._gradient = design.rmatvec(raw[np.newaxis])[0]
+            certificate = certifier.certify(coef, prediction, raw, self._gradient)
+            if certificate.holds(problem, tol):
+                return _result(coef, intercept, certificate, epochs, tol, problem)
+            if not self._join(certificate.violations):
+                inner *= 0.1
+        return None
+
+    def _join(self, scores: np.ndarray) -> bool:
+        """Let the columns of the largest positive scores join; return whether there were any."""
+        candidates = np.flatnonzero(scores > 0.0)
+        candidates = candidates[(self._place[candidates] < 0) & self._problem.usable[candidates]]
+        growth = max(SMALLEST_GROWTH, np.count_nonzero(self._w) // 2)
+        if candidates.size > growth:
+            candidates = candidates[np.argpartition(scores[candidates], -growth)[-growth:]]
+        self._add(candidates)
+        return bool(candidates.size)
+
+    def _factors(self, features: np.ndarray | slice) -> np.ndarray:
+        factor = self._problem.penalty.penalty_factor
+        return np.ones(features.size if isinstance(features, np.ndarray) else 1) if factor is None else factor[features]
+
+    def _relative(self, violation: float) -> float:
+        scale = self._problem.gradient_scale
+        return violation / scale if scale > 0.0 else 0.0
+
+
+def _result(
+    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int, tol: float, problem: Problem
+) -> SolveResult:
+    return SolveResult(
+        coef=coef,
+        intercept=float(intercept),
+        objective=float(certificate.objective),
+        dual_gap=float(certificate.dual_gap),
+        fixed_point_residual=float(certificate.residual),
+        n_iter=max(epochs, 1),
+        converged=bool(certificate.dual_gap <= tol * problem.null_objective),
+        history=[float(certificate.objective)],
+        solver="cd",
+    )
