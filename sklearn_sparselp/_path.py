@@ -206,7 +206,7 @@ def follow(
     options["warn"] = False
     state = _Warm(nulls, polish)
     if options.get("solver", "auto") in ("auto", "cd"):
-        state.compile(problems, alphas)
+        state.compile(problems, nulls, alphas)
     if start is not None:
         state.restart(start)
     lasso = _Warm(nulls, polish)
@@ -239,12 +239,14 @@ class _Warm:
         self._carries = [Carry(null.gradient, polish=polish) for null in nulls]
         self._compiled: list[LassoPath] = []
 
-    def compile(self, problems: Sequence[Problem], alphas: np.ndarray) -> None:
+    def compile(
+        self, problems: Sequence[Problem], nulls: Sequence[NullPoint], alphas: np.ndarray
+    ) -> None:
         """Follow the path by compiled loops as far as these go."""
         if all(LassoPath.applies(problem) for problem in problems):
             self._compiled = [
-                LassoPath(problem, carry.gradient, alphas, carry.polish)
-                for problem, carry in zip(problems, self._carries, strict=True)
+                LassoPath(problem, null.gradient, alphas, carry.polish)
+                for problem, null, carry in zip(problems, nulls, self._carries, strict=True)
             ]
 
     def advance(self, problems: Sequence[Problem], **options: Any) -> list[SolveResult]:

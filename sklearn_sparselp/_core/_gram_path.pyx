@@ -11,6 +11,8 @@ from ._types cimport int32_t
 # Epochs after a step until the signs stand still, at most, and rounds of both for one strength.
 cdef int EPOCHS_PER_ROUND = 5
 cdef int MOST_ROUNDS = 200
+# Steps of one fit that meet a singular matrix, at most; epochs alone go on.
+cdef int MOST_SINGULAR = 3
 # Entries of the matrix that are read between two looks at pending signals: about 50 ms of work.
 cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 50_000_000
 # Of a matrix scaled to unit diagonal: a smaller pivot is rounding.
@@ -161,22 +163,22 @@ cdef Py_ssize_t descend(
 ) noexcept nogil:
     # Return the epochs it took, -1 where it gave up.
     cdef Py_ssize_t epochs = 0
-    cdef int rounds, step = 1, k
-    cdef bint stable, tried = False, factored = True
-    for rounds in range(MOST_ROUNDS):
-        if factored:
-            step = newton(m)
-            factored = step >= 0
+    cdef int _round, step, visits, singular = 0
+    cdef bint stable, factored, tried = False
+    for _round in range(MOST_ROUNDS):
+        step = newton(m) if singular < MOST_SINGULAR else -1
+        factored = step >= 0
+        singular += not factored
         stable = False
-        for k in range(EPOCHS_PER_ROUND):
+        visits = 0
+        # Without a step epochs are all there is.
+        while visits < EPOCHS_PER_ROUND and not (stable and factored):
             if epochs >= max_epochs:
                 return -1
             stable = epoch(m)
             epochs += 1
-            # Without steps epochs are all there is.
-            if stable and factored:
-                break
-        if factored and (step == 0 or not stable or k > 0):
+            visits += 1
+        if factored and (step == 0 or not stable or visits > 1):
             continue
         refresh(m)
         certify(m, objective, gap, violation)

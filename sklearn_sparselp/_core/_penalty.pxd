@@ -17,6 +17,7 @@ cdef class Penalty:
     cdef double derivative(self, double w, Py_ssize_t j) noexcept nogil
     cdef double curvature(self, double w, Py_ssize_t j) noexcept nogil
     cdef double entry_gradient(self, double lipschitz, Py_ssize_t j) noexcept nogil
+    cdef double least_entry(self) noexcept nogil
     cdef double conjugate(self, double v, Py_ssize_t j) noexcept nogil
     cdef double mask_value(self, double lipschitz, Py_ssize_t j) noexcept nogil
     cdef double smallest(self) noexcept nogil

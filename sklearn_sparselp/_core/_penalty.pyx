@@ -110,6 +110,10 @@ cdef class Penalty:
     cdef double entry_gradient(self, double lipschitz, Py_ssize_t j) noexcept nogil:
         return NAN
 
+    # the entry gradient of every coordinate where it is one number, 0 elsewhere
+    cdef double least_entry(self) noexcept nogil:
+        return 0.0
+
     # sup_w v w - phi_j(w) - l2_reg/2 w^2 (convex penalties only)
     cdef double conjugate(self, double v, Py_ssize_t j) noexcept nogil:
         return NAN
@@ -333,6 +337,9 @@ cdef class LpPenalty(Penalty):
             start = tau + scale * self.p * pow(tau, self.p - 1.0)
         return lipschitz * start
 
+    cdef double least_entry(self) noexcept nogil:
+        return self.alpha if self.p == 1.0 and self.sparsity_threshold == 0.0 and self.factor.shape[0] == 0 else 0.0
+
     cdef double conjugate(self, double v, Py_ssize_t j) noexcept nogil:
         cdef double strength = self.strength(j)
         cdef double size = fabs(v)
@@ -440,10 +447,18 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
     """
     cdef Py_ssize_t j
     cdef double largest = 0.0, violation, pull, size, limit, bound = 0.0
+    cdef double near = FAR * penalty.least_entry(), low = 0.0, high = 0.0
     cdef bint positive = penalty.positive, kept = entry.shape[0] > 0
     with nogil:
         for j in range(w.shape[0]):
             pull = gradient[j]
+            if near > 0.0 and w[j] == 0.0 and fabs(pull) < near:
+                if pull < low:
+                    low = pull
+                elif pull > high:
+                    high = pull
+                out[j] = -1.0
+                continue
             limit = entry[j] if kept else penalty.entry_gradient(lipschitz[j], j)
             size = -pull if positive else fabs(pull)
             # No division where it does not matter.
@@ -460,6 +475,10 @@ def violations(Penalty penalty not None, const double[::1] w not None, const dou
             out[j] = violation
             if violation > largest:
                 largest = violation
+        if near > 0.0:
+            size = -low if positive or -low > high else high
+            if size * FAR > bound * near:
+                bound = size * FAR / near
     return largest, bound
 
 

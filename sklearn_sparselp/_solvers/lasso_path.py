@@ -45,7 +45,8 @@ class LassoPath:
         design = problem.design
         design.prefer_columns()
         self._problem, self._alphas, self._polish = problem, alphas, polish
-        self._null_gradient = self._gradient = null_gradient
+        self._null_gradient = null_gradient
+        self._nearness: np.ndarray | None = None
         self._last = np.inf
         self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
         self._place = np.full(design.n_features, -1)
@@ -83,7 +84,7 @@ class LassoPath:
         self._ahead = {}
         support = np.flatnonzero(coef)
         self._add(support[self._place[support] < 0])
-        self._gradient = None
+        self._nearness = None
         self._w[:] = coef[self._gram.features]
 
     def _add(self, features: np.ndarray) -> None:
@@ -139,11 +140,9 @@ class LassoPath:
         certifier, design = Certifier(problem), problem.design
         coef = np.zeros(design.n_features)
         epochs, inner = 0, INNER * tol
-        if self._gradient is not None:
-            # The strong rule of Tibshirani and others, J. R. Statist. Soc. B 74 (2012).
-            reach = 2.0 * alpha[0] - min(self._last, self._alphas[0])
-            pull = -self._gradient if problem.penalty.positive else np.abs(self._gradient)
-            self._join(pull - reach * self._factors(slice(None)))
+        if self._nearness is not None:
+            # The strong rule of Tibshirani and others, J. R. Statist. Soc. B 74 (2012), on |gradient| / strength - 1.
+            self._join(self._nearness, 2.0 * (alpha[0] / self._last - 1.0))
         for _ in range(MOST_PASSES):
             if self._failures >= MOST_FAILURES:
                 return None
@@ -158,17 +157,18 @@ class LassoPath:
             prediction = design.columns(support).combine(coef[support])
             prediction, intercept = problem.profile(prediction, 0.0)
             raw = problem.derivatives(prediction)[0]
-            self._gradient = design.rmatvec(raw[np.newaxis])[0]
-            certificate = certifier.certify(coef, prediction, raw, self._gradient)
+            gradient = design.rmatvec(raw[np.newaxis])[0]
+            certificate = certifier.certify(coef, prediction, raw, gradient)
+            self._nearness = certificate.violations
             if certificate.holds(problem, tol):
                 return _result(coef, intercept, certificate, epochs, tol, problem)
-            if not self._join(certificate.violations):
+            if not self._join(certificate.violations, 0.0):
                 inner *= 0.1
         return None
 
-    def _join(self, scores: np.ndarray) -> bool:
-        """Let the columns of the largest positive scores join; return whether there were any."""
-        candidates = np.flatnonzero(scores > 0.0)
+    def _join(self, scores: np.ndarray, above: float) -> bool:
+        """Let the columns of the largest scores join, of those above a bound; return whether there were any."""
+        candidates = np.flatnonzero(scores > above)
         candidates = candidates[(self._place[candidates] < 0) & self._problem.usable[candidates]]
         growth = max(SMALLEST_GROWTH, np.count_nonzero(self._w) // 2)
         if candidates.size > growth:
@@ -176,9 +176,9 @@ class LassoPath:
         self._add(candidates)
         return bool(candidates.size)
 
-    def _factors(self, features: np.ndarray | slice) -> np.ndarray:
+    def _factors(self, features: np.ndarray) -> np.ndarray:
         factor = self._problem.penalty.penalty_factor
-        return np.ones(features.size if isinstance(features, np.ndarray) else 1) if factor is None else factor[features]
+        return np.ones(features.size) if factor is None else factor[features]
 
     def _relative(self, violation: float) -> float:
         scale = self._problem.gradient_scale

@@ -1,0 +1,244 @@
+"""The compiled path for p = 1 and squared error, against scikit-learn and the general solver."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import Lasso, enet_path
+from sklearn_sparselp._core._gram_path import lasso_on_gram
+
+from sklearn_sparselp import SparseLpRegressor, alpha_max, sparse_lp_path
+from sklearn_sparselp._solvers import lasso_path
+from sklearn_sparselp._solvers.lasso_path import LassoPath
+
+
+def correlated(n_samples, n_features, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features))
+    X[:, 1:] += 0.7 * X[:, :-1]
+    X += rng.normal(size=n_features)
+    w = np.where(np.arange(n_features) < 5, rng.normal(size=n_features), 0.0)
+    return X, X @ w + 0.5 * rng.normal(size=n_samples) + 3.0
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """Returns the path by compiled loops and the one without, and how many fits the former made."""
+
+    def run(X, y, **options):
+        counts = {"fits": 0, "left": 0}
+        fit = LassoPath.fit
+
+        def counting(self, *arguments):
+            result = fit(self, *arguments)
+            counts["left" if result is None else "fits"] += 1
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LassoPath, "fit", counting)
+            compiled = sparse_lp_path(X, y, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(LassoPath, "applies", staticmethod(lambda problem: False))
+            general = sparse_lp_path(X, y, **options)
+        return compiled, general, counts
+
+    return run
+
+
+def dense(coefs):
+    return coefs.toarray() if sparse.issparse(coefs) else coefs
+
+
+CASES = {
+    "plain": {},
+    "ridge": {"l2_reg": 0.05},
+    "positive": {"positive": True},
+    "positive ridge": {"positive": True, "l2_reg": 0.05},
+    "no intercept": {"fit_intercept": False},
+    "weights": {"sample_weight": np.arange(60) % 3 * 0.5},
+}
+
+
+@pytest.mark.parametrize("n_features", [12, 40, 400])
+@pytest.mark.parametrize("case", CASES)
+def test_agrees_with_the_general_solver(both, case, n_features):
+    X, y = correlated(60, n_features)
+    compiled, general, counts = both(X, y, alphas=30, eps=1e-2, tol=1e-10, **CASES[case])
+    assert counts["fits"] >= 28
+    assert compiled.converged.all()
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-10)
+    np.testing.assert_allclose(dense(compiled.coefs), dense(general.coefs), atol=1e-6)
+    np.testing.assert_allclose(compiled.intercepts, general.intercepts, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["C", "F", "csr", "csc", "float32"])
+@pytest.mark.parametrize("n_features", [20, 400])
+def test_any_storage(both, kind, n_features):
+    X, y = correlated(60, n_features)
+    X[np.abs(X) < 0.8] = 0.0
+    kinds = {
+        "C": np.ascontiguousarray(X),
+        "F": np.asfortranarray(X),
+        "csr": sparse.csr_array(X),
+        "csc": sparse.csc_array(X),
+        "float32": X.astype(np.float32),
+    }
+    stored = kinds[kind]
+    compiled, general, counts = both(stored, y, alphas=20, eps=1e-2, tol=1e-8)
+    assert counts["fits"] >= 18
+    assert compiled.coefs.dtype == stored.dtype
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-7)
+    np.testing.assert_allclose(dense(compiled.coefs), dense(general.coefs), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_agrees_with_scikit_learn(n_features):
+    X, y = correlated(60, n_features)
+    X -= X.mean(axis=0)
+    alphas = alpha_max(X, y) * np.geomspace(0.9, 0.02, 15)
+    path = sparse_lp_path(X, y, alphas=alphas, tol=1e-12)
+    theirs = enet_path(X, y - y.mean(), l1_ratio=1.0, alphas=alphas, tol=1e-14, max_iter=10**6)[1]
+    np.testing.assert_allclose(dense(path.coefs), theirs.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_figures_are_those_of_a_single_fit(n_features):
+    X, y = correlated(60, n_features)
+    path = sparse_lp_path(X, y, alphas=10, eps=0.05, l2_reg=0.01)
+    for k in (3, 9):
+        model = SparseLpRegressor(p=1, alpha=path.alphas[k], l2_reg=0.01, tol=1e-12).fit(X, y)
+        assert path.objectives[k] == pytest.approx(model.objective_, rel=1e-9)
+        assert path.fixed_point_residuals[k] < 1e-9
+        assert 0.0 <= path.dual_gaps[k] <= 1e-4 * np.var(y) / 2
+
+
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_factors_constants_duplicates_and_dropped_features(both, n_features):
+    X, y = correlated(60, n_features)
+    X[:, 3] = 2.0
+    X[:, 4] = X[:, 5]
+    X[:, 6] = 0.0
+    factor = np.linspace(0.5, 2.0, n_features)
+    factor[7] = np.inf
+    compiled, general, counts = both(X, y, alphas=20, eps=1e-2, tol=1e-9, penalty_factor=factor)
+    coefs = dense(compiled.coefs)
+    assert counts["fits"] > 0
+    assert not coefs[:, [3, 6, 7]].any()
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-8)
+
+
+def test_unpenalised_features_go_to_the_general_solver(both):
+    X, y = correlated(60, 12)
+    factor = np.r_[0.0, np.ones(11)]
+    compiled, general, counts = both(X, y, alphas=5, penalty_factor=factor)
+    assert counts == {"fits": 0, "left": 0}
+    np.testing.assert_array_equal(compiled.coefs, general.coefs)
+
+
+@pytest.mark.parametrize("order", [0.5, 1.5])
+def test_other_orders_go_to_the_general_solver(both, order):
+    X, y = correlated(60, 12)
+    assert both(X, y, p=order, alphas=5)[2] == {"fits": 0, "left": 0}
+
+
+def test_a_full_matrix_makes_room(both, monkeypatch):
+    """Columns of zero leave when others need their place; a support beyond it is left to others."""
+    X, y = correlated(60, 400)
+    monkeypatch.setattr(lasso_path, "LARGEST", 40)
+    compiled, general, counts = both(X, y, alphas=40, eps=1e-3, tol=1e-8)
+    assert counts["fits"] > 5
+    assert counts["left"] > 0
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-7)
+
+
+def test_goes_on_where_others_have_fitted(both, monkeypatch):
+    """Single fits that fail are left to the general solver, those after them are not."""
+    X, y = correlated(60, 400)
+    solve, calls = LassoPath._solve, []
+
+    def failing(self, alphas, *rest):
+        calls.append(alphas)
+        found = solve(self, alphas, *rest)
+        return (0, *found[1:]) if len(calls) == 5 else found
+
+    monkeypatch.setattr(LassoPath, "_solve", failing)
+    compiled, general, counts = both(X, y, alphas=20, eps=1e-2, tol=1e-9)
+    assert counts["left"] == 1
+    assert counts["fits"] == 19
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-8)
+
+
+def test_after_too_many_failures_all_is_left(both, monkeypatch):
+    X, y = correlated(60, 12)
+    nothing = np.empty((0, 12)), np.empty((0, 4))
+    monkeypatch.setattr(LassoPath, "_solve", lambda self, *rest: (0, *nothing))
+    compiled, general, counts = both(X, y, alphas=10)
+    assert counts["fits"] == 0
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_strengths_that_start_low_and_end_at_zero(both, n_features):
+    X, y = correlated(60, n_features)
+    alphas = alpha_max(X, y) * np.array([0.1, 0.05, 0.0])
+    compiled, general, _ = both(X, y, alphas=alphas, tol=1e-8)
+    np.testing.assert_allclose(compiled.objectives[:2], general.objectives[:2], rtol=1e-6)
+    assert compiled.objectives[2] <= compiled.objectives[1]
+
+
+def test_saturated_support(both):
+    """More coefficients than samples: matrices without a factor."""
+    X, y = correlated(30, 200)
+    compiled, general, _ = both(X, y, alphas=30, eps=1e-4, tol=1e-6, max_iter=5000)
+    assert compiled.converged.all()
+    np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-4)
+
+
+def test_columns_far_from_the_origin_are_left(both):
+    X, y = correlated(60, 12)
+    X[:, 0] += 1e5
+    assert both(X, y, alphas=5)[2] == {"fits": 0, "left": 0}
+
+
+def test_one_pass_for_each_strength(monkeypatch):
+    """Wide data: one product with X a strength where the strong rule holds; few features: none."""
+    from sklearn_sparselp._solvers import Design
+
+    passes = []
+    rmatvec = Design.rmatvec
+    monkeypatch.setattr(Design, "rmatvec", lambda self, v: passes.append(1) or rmatvec(self, v))
+    X, y = correlated(60, 400)
+    sparse_lp_path(X, y, alphas=50, eps=1e-2)
+    wide = len(passes)
+    sparse_lp_path(X[:, :20], y, alphas=50, eps=1e-2)
+    assert wide <= 60
+    assert len(passes) == wide + 1
+
+
+def test_max_iter_bounds_the_epochs():
+    X, y = correlated(60, 12)
+    with pytest.warns(match="stopped at max_iter=1"):
+        path = sparse_lp_path(X, y, alphas=20, eps=1e-3, max_iter=1, tol=1e-14)
+    assert (path.n_iters == 1).all()
+
+
+def test_kernel_solves_the_problem_of_its_matrix():
+    X, y = correlated(50, 8)
+    centred, target = X - X.mean(axis=0), y - y.mean()
+    room = 11
+    matrix = np.full((room, room), np.nan)
+    matrix[:8, :8] = centred.T @ centred / 50
+    alphas = np.array([0.5, 0.1, 0.01])
+    coefs, figures, w = np.empty((3, 8)), np.empty((3, 4)), np.zeros(8)
+    n_done = lasso_on_gram(
+        matrix, np.ones(8), -centred.T @ target / 50, target @ target / 50, alphas, 0.0, False,
+        100, 1e-12, np.inf, w, coefs, figures, np.empty(80), np.empty(8, dtype=np.int32),
+    )  # fmt: skip
+    assert n_done == 3
+    for alpha, coef, (objective, gap, *_) in zip(alphas, coefs, figures, strict=True):
+        theirs = Lasso(alpha=alpha, fit_intercept=False, tol=1e-15, max_iter=10**6)
+        theirs.fit(centred, target)
+        np.testing.assert_allclose(coef, theirs.coef_, atol=1e-9)
+        value = np.mean((target - centred @ coef) ** 2) / 2 + alpha * np.abs(coef).sum()
+        assert objective == pytest.approx(value, rel=1e-12)
+        assert 0.0 <= gap <= 1e-12
+    np.testing.assert_array_equal(w, coefs[-1])
