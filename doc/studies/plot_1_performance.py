@@ -73,13 +73,13 @@ for data in sets:
 table(["data", "penalty", "test", "gain over none", "overfitting", "features"], rows)
 
 # %%
-# Larger sets (``SPARSELP_DATA``) were run once, with the same ten splits. Where features outnumber
-# samples a hundredfold, a model without penalty is the shortest of those without error, and hard to
-# beat: on gene expression p = 1 is level with it, R² 0.67 after 0.65 with 37 of 4088 genes
-# (riboflavin) and accuracy 0.96 after 0.97 with 21 of 7129 (leukemia), and p < 1 alone is worse by
-# 0.16 and more. On 1498 news texts (rcv1) each sparse model is worse: 0.89 without penalty, 0.86 for
-# p = 1 with 301 words, 0.83 for p = 1/2 with 30. A ridge of 0.01 is meant for standardised columns:
-# on texts, whose columns are small, it costs another 0.1.
+# Larger sets (``SPARSELP_DATA``) were run once, with the same ten splits. Where features
+# outnumber samples a hundredfold, a model without penalty is the shortest of those without error,
+# and hard to beat: on gene expression p = 1 is level with it, R² 0.67 after 0.65 with 37 of 4088
+# genes (riboflavin) and accuracy 0.96 after 0.97 with 21 of 7129 (leukemia), and p < 1 alone is
+# worse by 0.16 and more. On 1498 news texts (rcv1) all sparse models are worse: 0.89 without
+# penalty, 0.86 for p = 1 with 301 words, 0.83 for p = 1/2 with 30. A ridge of 0.01 is meant for
+# standardised columns: on texts, whose columns are small, it costs another 0.1.
 #
 # The same as a picture: filled marks are test scores with their interval, hollow ones training
 # scores. The distance of the two is the overfitting.

@@ -97,6 +97,12 @@ table(
 )
 
 # %%
+# Larger sets (``SPARSELP_DATA``) were run once, on the same ten splits. With p = 1 23 of 4088 genes
+# predict riboflavin best, R² 0.69, and 45 already lose 0.05; p = 1/2 does best with eight, 0.63. Of
+# 7129 genes 16 find leukemia as well as any number, 0.95. Text is another matter: on rcv1 the score
+# still rises at the end, 0.84 with 128 words for p = 1, and sparsity hurts all along; p = 1/2 needs
+# 45 words for the same.
+#
 # Left of the plateau of a curve a model is too sparse; where a curve falls on the right, too dense.
 # For two classes the paths of p = 1/2 without ridge end early, with 6 to 19 features: those tell
 # apart all training samples, their coefficients grow without bound, and nothing is left to explain.
