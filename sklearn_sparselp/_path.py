@@ -210,14 +210,12 @@ def follow(
     if start is not None:
         state.restart(start)
     lasso = _Warm(nulls, polish)
-    for alpha in alphas:
-        here = [problem.at(alpha) for problem in problems]
-        results = state.advance(here, **options)
+    for alpha in map(float, alphas):
+        results = state.advance(problems, alpha, **options)
         if lasso_ratio > 0.0:
-            convex = [problem.at(lasso_ratio * alpha, 1.0) for problem in problems]
-            lasso.advance(convex, **(options | {"solver": "auto"}))
+            lasso.advance(problems, lasso_ratio * alpha, 1.0, **(options | {"solver": "auto"}))
             others = solve(
-                here,
+                [problem.at(alpha) for problem in problems],
                 coef_init=lasso.coefs,
                 intercept_init=lasso.intercepts,
                 **options,
@@ -249,12 +247,14 @@ class _Warm:
                 for problem, null, carry in zip(problems, nulls, self._carries, strict=True)
             ]
 
-    def advance(self, problems: Sequence[Problem], **options: Any) -> list[SolveResult]:
-        """Return the results at the next strength."""
-        results = self._by_compiled(problems, **options)
+    def advance(
+        self, problems: Sequence[Problem], alpha: float, p: float | None = None, **options: Any
+    ) -> list[SolveResult]:
+        """Return the results at the next strength, and another order if given."""
+        results = self._by_compiled(alpha, **options)
         if results is None:
             results = solve(
-                problems,
+                [problem.at(alpha, p) for problem in problems],
                 coef_init=self.coefs,
                 intercept_init=self.intercepts,
                 carries=self._carries,
@@ -276,19 +276,13 @@ class _Warm:
             path.move(result.coef)
 
     def _by_compiled(
-        self,
-        problems: Sequence[Problem],
-        *,
-        max_iter: int,
-        tol: float,
-        cancelled: Event | None = None,
-        **_: Any,
+        self, alpha: float, *, max_iter: int, tol: float, cancelled: Event | None = None, **_: Any
     ) -> list[SolveResult] | None:
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         results = []
-        for path, problem in zip(self._compiled, problems, strict=False):
-            result = path.fit(problem, tol, max_iter)
+        for path in self._compiled:
+            result = path.fit(alpha, tol, max_iter)
             if result is None:
                 return None
             results.append(result)
@@ -327,17 +321,16 @@ def collect(
     table: list[tuple[float, float, float, int, int, bool]] = []
     intercepts = []
     for alpha, results in zip(alphas, fits, strict=True):
-        coef = np.concatenate([result.coef for result in results]).reshape(n_rows, n_features)
-        for row, values in zip(rows, coef, strict=True):
-            row.append(values)
-        intercepts.append(np.concatenate([np.atleast_1d(result.intercept) for result in results]))
+        coefs = [row for result in results for row in result.coef.reshape(-1, n_features)]
+        n_coefs = sum(row.append(values) for row, values in zip(rows, coefs, strict=True))
+        intercepts.append(np.hstack([result.intercept for result in results]))
         table.append(
             (
                 sum(result.objective for result in results),
                 max(result.dual_gap for result in results),
                 max(result.fixed_point_residual for result in results),
                 max(result.n_iter for result in results),
-                int(np.count_nonzero(coef)),
+                n_coefs,
                 all(result.converged for result in results),
             )
         )
@@ -409,10 +402,12 @@ class _Rows:
         self._columns: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
 
-    def append(self, row: np.ndarray) -> None:
-        columns = np.flatnonzero(row)
+    def append(self, row: np.ndarray) -> int:
+        """Keep another row; return how many values it has."""
+        columns = row.nonzero()[0]
         self._columns.append(columns)
         self._values.append(row[columns].astype(self._dtype))
+        return columns.size
 
     def stack(self) -> np.ndarray | sparse.csr_array:
         starts = np.cumsum([0, *map(len, self._columns)])

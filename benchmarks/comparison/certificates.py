@@ -27,7 +27,7 @@ BISECTIONS = 200  # a bracket of float64 is exhausted long before
 
 @dataclass(frozen=True)
 class Task:
-    """One problem on one data set, as handed to a solver; a path of problems if ``n_alphas > 1``."""
+    """One problem on one data set, as handed to a solver; a path if ``n_alphas > 1``."""
 
     p: float
     alpha: float

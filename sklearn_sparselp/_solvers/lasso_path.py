@@ -52,7 +52,8 @@ class LassoPath:
         self._place = np.full(design.n_features, -1)
         self._w = np.empty(0)
         self._failures = 0
-        self._ahead: dict[float, tuple[np.ndarray, np.ndarray]] = {}
+        # Fits that are ready, by their strength.
+        self._ahead: dict[float, SolveResult] = {}
         self._whole = problem.n_usable <= WHOLE
         if self._whole:
             self._add(np.flatnonzero(problem.usable))
@@ -68,16 +69,13 @@ class LassoPath:
         far = problem.sums[problem.usable] ** 2 > FARTHEST_MEAN**2 * problem.lipschitz[problem.usable]
         return not far.any()
 
-    def fit(self, problem: Problem, tol: float, max_iter: int) -> SolveResult | None:
-        """Return the fit of the problem at its alpha, None where that is left to others."""
-        alpha = problem.penalty.alpha
-        if self._failures >= MOST_FAILURES or not alpha > 0.0:
-            return None
-        found = self._on_all(alpha, tol, max_iter) if self._whole else self._on_some(problem, tol, max_iter)
-        if found is None:
-            self._failures += 1
-        self._last = alpha
-        return found
+    def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
+        """Return the fit at a strength, None where that is left to others."""
+        if alpha not in self._ahead and alpha > 0.0 and self._failures < MOST_FAILURES:
+            self._ahead = {}
+            (self._on_all if self._whole else self._on_some)(alpha, tol, max_iter)
+            self._failures += alpha not in self._ahead
+        return self._ahead.get(alpha)
 
     def move(self, coef: np.ndarray) -> None:
         """Go on from these coefficients, which others have found."""
@@ -108,7 +106,7 @@ class LassoPath:
     def _solve(self, alphas: np.ndarray, tol: float, max_iter: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return how many strengths the columns of the matrix were solved for, coefficients and figures."""
         problem, features, size = self._problem, self._gram.features, self._w.size
-        coefs, figures = np.empty((alphas.size, size)), np.empty((alphas.size, 4))
+        coefs, figures = np.empty((alphas.size, size)), np.zeros((alphas.size, 4))
         polished = POLISHED * problem.gradient_scale if self._polish else np.inf
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
@@ -117,40 +115,40 @@ class LassoPath:
         )  # fmt: skip
         return n_done, coefs, figures
 
-    def _on_all(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
-        if alpha not in self._ahead:
-            alphas = self._alphas[self._alphas <= alpha]
-            alphas = alphas[alphas > 0.0]
-            n_done, coefs, figures = self._solve(alphas, tol, max_iter)
-            self._ahead = {float(alphas[k]): (coefs[k], figures[k]) for k in range(n_done)}
-            if alpha not in self._ahead:
-                return None
+    def _on_all(self, alpha: float, tol: float, max_iter: int) -> None:
+        """Fit this strength and all after it; the matrix certifies them."""
         problem, features = self._problem, self._gram.features
-        values, (objective, gap, violation, epochs) = self._ahead[alpha]
-        coef = np.zeros(problem.design.n_features)
-        coef[features] = values
-        intercept = problem.null_intercept
-        if problem.fit_intercept:
-            intercept -= float(problem.sums[features] @ values)
-        certificate = Certificate(objective, gap, self._relative(violation), coef, violation)
-        return _result(coef, intercept, certificate, int(epochs), tol, problem)
+        alphas = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        n_done, coefs, figures = self._solve(alphas, tol, max_iter)
+        scale = problem.gradient_scale
+        for k in range(n_done):
+            coef = np.zeros(problem.design.n_features)
+            coef[features] = coefs[k]
+            intercept = problem.null_intercept
+            if problem.fit_intercept:
+                intercept -= float(problem.sums[features] @ coefs[k])
+            objective, gap, violation, epochs = figures[k].tolist()
+            residual = violation / scale if scale > 0.0 else 0.0
+            certificate = Certificate(objective, gap, residual, coef, violation)
+            self._ahead[float(alphas[k])] = _result(coef, intercept, certificate, int(epochs))
 
-    def _on_some(self, problem: Problem, tol: float, max_iter: int) -> SolveResult | None:
-        alpha = np.array([problem.penalty.alpha])
-        certifier, design = Certifier(problem), problem.design
-        coef = np.zeros(design.n_features)
-        epochs, inner = 0, INNER * tol
+    def _on_some(self, alpha: float, tol: float, max_iter: int) -> None:
+        """Fit this strength; a pass over X certifies it."""
+        problem, design = self._problem.at(alpha), self._problem.design
+        certifier = Certifier(problem)
         if self._nearness is not None:
             # The strong rule of Tibshirani and others, J. R. Statist. Soc. B 74 (2012), on |gradient| / strength - 1.
-            self._join(self._nearness, 2.0 * (alpha[0] / self._last - 1.0))
+            self._join(self._nearness, 2.0 * (alpha / self._last - 1.0))
+        self._last = alpha
+        inner, epochs = INNER * tol, 0
         for _ in range(MOST_PASSES):
             if self._failures >= MOST_FAILURES:
-                return None
-            features = self._gram.features
+                return
+            coef, features = np.zeros(design.n_features), self._gram.features
             if features.size:
-                n_done, coefs, figures = self._solve(alpha, inner, max_iter - epochs)
+                n_done, coefs, figures = self._solve(np.array([alpha]), inner, max_iter - epochs)
                 if n_done == 0:
-                    return None
+                    return
                 epochs += int(figures[0, 3])
                 coef[features] = coefs[0]
             support = features[self._w != 0.0]
@@ -161,10 +159,10 @@ class LassoPath:
             certificate = certifier.certify(coef, prediction, raw, gradient)
             self._nearness = certificate.violations
             if certificate.holds(problem, tol):
-                return _result(coef, intercept, certificate, epochs, tol, problem)
+                self._ahead[alpha] = _result(coef, intercept, certificate, epochs)
+                return
             if not self._join(certificate.violations, 0.0):
                 inner *= 0.1
-        return None
 
     def _join(self, scores: np.ndarray, above: float) -> bool:
         """Let the columns of the largest scores join, of those above a bound; return whether there were any."""
@@ -180,13 +178,9 @@ class LassoPath:
         factor = self._problem.penalty.penalty_factor
         return np.ones(features.size) if factor is None else factor[features]
 
-    def _relative(self, violation: float) -> float:
-        scale = self._problem.gradient_scale
-        return violation / scale if scale > 0.0 else 0.0
-
 
 def _result(
-    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int, tol: float, problem: Problem
+    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int
 ) -> SolveResult:
     return SolveResult(
         coef=coef,
@@ -195,7 +189,7 @@ def _result(
         dual_gap=float(certificate.dual_gap),
         fixed_point_residual=float(certificate.residual),
         n_iter=max(epochs, 1),
-        converged=bool(certificate.dual_gap <= tol * problem.null_objective),
+        converged=True,
         history=[float(certificate.objective)],
         solver="cd",
     )
