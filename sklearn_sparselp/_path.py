@@ -319,30 +319,36 @@ def collect(
     n_rows = sum(problem.design.n_features for problem in task.problems) // n_features
     rows: list[_Rows] = [_Rows(n_features, task.X.dtype) for _ in range(n_rows)]
     table: list[tuple[float, float, float, int, int, bool]] = []
-    intercepts = []
+    intercepts: list[Any] = []
     for alpha, results in zip(alphas, fits, strict=True):
         coefs = [row for result in results for row in result.coef.reshape(-1, n_features)]
         n_coefs = sum(row.append(values) for row, values in zip(rows, coefs, strict=True))
-        intercepts.append(np.hstack([result.intercept for result in results]))
+        found = results[0]
+        if len(results) > 1 or n_rows > 1:
+            intercepts.append(np.hstack([result.intercept for result in results]))
+            found = _together(results)
+        else:
+            # The rule, and on small data what the time goes to.
+            intercepts.append(found.intercept)
         table.append(
             (
-                sum(result.objective for result in results),
-                max(result.dual_gap for result in results),
-                max(result.fixed_point_residual for result in results),
-                max(result.n_iter for result in results),
+                found.objective,
+                found.dual_gap,
+                found.fixed_point_residual,
+                found.n_iter,
                 n_coefs,
-                all(result.converged for result in results),
+                found.converged,
             )
         )
         if report is not None:
-            report(float(alpha), table[-1][4], table[-1][3])
+            report(float(alpha), n_coefs, found.n_iter)
     objectives, gaps, residuals, n_iters, df, converged = map(np.array, zip(*table, strict=True))
     single = n_rows == 1
     return SparseLpPath(
         p=p,
         alphas=np.array(alphas),
         coefs=rows[0].stack() if single else [row.stack() for row in rows],
-        intercepts=np.array(intercepts)[:, 0] if single else np.array(intercepts),
+        intercepts=np.array(intercepts).reshape(-1) if single else np.array(intercepts),
         objectives=objectives,
         dual_gaps=gaps,
         fixed_point_residuals=residuals,
@@ -350,6 +356,18 @@ def collect(
         df=df.astype(np.int64),
         converged=converged,
         classes=task.classes,
+    )
+
+
+def _together(results: Sequence[SolveResult]) -> SolveResult:
+    """Return the figures of several problems as those of one: objectives added, else the worst."""
+    return replace(
+        results[0],
+        objective=sum(result.objective for result in results),
+        dual_gap=max(result.dual_gap for result in results),
+        fixed_point_residual=max(result.fixed_point_residual for result in results),
+        n_iter=max(result.n_iter for result in results),
+        converged=all(result.converged for result in results),
     )
 
 
