@@ -103,7 +103,7 @@ dev: .venv/dev/.made pyproject.toml
 	@echo "source .venv/dev/bin/activate; changed kernels are compiled on the next import"
 
 clean:
-	rm -rf build dist doc/_build doc/generated .pytest_cache .ruff_cache .mypy_cache .hypothesis demo-output
+	rm -rf build dist doc/_build doc/generated doc/gallery .pytest_cache .ruff_cache .mypy_cache .hypothesis demo-output
 
 distclean: clean
 	rm -rf .venv

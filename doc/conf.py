@@ -1,4 +1,11 @@
+import sys
+from pathlib import Path
+
 import sklearn_sparselp
+
+HERE = Path(__file__).resolve().parent
+# What the studies share.
+sys.path.insert(0, str(HERE / "studies"))
 
 project = "sklearn_sparselp"
 author = "the sklearn_sparselp developers"
@@ -11,8 +18,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+# The sources of the galleries are not pages of their own.
+exclude_patterns = ["_build", "studies/*.rst", "tuning/*.rst"]
 nitpicky = False
 # The score inherited from scikit-learn refers to a section of its user guide.
 suppress_warnings = ["ref.ref"]
@@ -28,3 +38,17 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_sparselp"
 html_theme_options = {"show_toc_level": 2}
 html_show_sourcelink = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["studies", "tuning"],
+    "gallery_dirs": ["gallery/studies", "gallery/tuning"],
+    "filename_pattern": "plot_",
+    "ignore_pattern": "studies.py",
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_memory": False,
+    "plot_gallery": True,
+    "min_reported_time": 0,
+}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

@@ -1,13 +1,14 @@
-"""The table "From other libraries" of the README: each row an identity.
+"""The table of doc/coming_from.md: each row an identity.
 
 scikit-learn's rows are compared with scikit-learn. The others are compared with the minimum of the
-objective that celer, skglm and glmnet document, found by L-BFGS-B on split variables.
+objective that celer, skglm, glmnet and ncvreg document, found by L-BFGS-B on split variables.
 """
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
@@ -127,6 +128,14 @@ def test_glmnets_elastic_net_of_a_target_of_unit_variance():
     y = Y / Y.std()
     w, b = documented(elastic_net(A, R), y=y)
     coef, intercept = own(y=y, p=1, alpha=A * R, l2_reg=A * (1 - R))
+    np.testing.assert_allclose(coef, w, atol=2e-5)
+    np.testing.assert_allclose(intercept, b, atol=2e-5)
+
+
+def test_ncvregs_standardised_columns_are_those_of_a_standard_scaler():
+    scaled = (X - X.mean(axis=0)) / SD
+    w, b = documented(elastic_net(A, R), scaled)
+    coef, intercept = own(StandardScaler().fit_transform(X), p=1, alpha=A * R, l2_reg=A * (1 - R))
     np.testing.assert_allclose(coef, w, atol=2e-5)
     np.testing.assert_allclose(intercept, b, atol=2e-5)
 

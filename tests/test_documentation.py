@@ -80,3 +80,15 @@ def test_api_page_lists_every_public_name():
     lines = {line.strip() for line in (ROOT / "doc/api.md").read_text().splitlines()}
     public = {name for name in sklearn_sparselp.__all__ if not name.startswith("__")}
     assert public <= lines, f"doc/api.md lacks {sorted(public - lines)}"
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "doc").glob("*/plot_*.py")), ids=lambda s: s.name)
+def test_studies_have_a_title_and_an_answer(script):
+    """`make doc` runs them; here only what a build does not look at."""
+    text = script.read_text(encoding="utf-8")
+    compile(text, script.name, "exec")
+    title, rule, answer = text.lstrip('"').strip().split('"""')[0].strip().split("\n", 2)
+    assert len(rule) >= len(title)
+    assert set(rule) == {"="}
+    assert len(answer.split()) > 20
+    assert "@" not in answer
