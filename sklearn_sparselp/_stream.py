@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_svmlight_file
 
 Block = tuple[Any, np.ndarray, np.ndarray | None]
 
@@ -51,6 +50,9 @@ def blocks_of(
 def _svmlight_blocks(
     path: Path, n_features: int | None, zero_based: bool, block_size: int
 ) -> Iterator[Block]:
+    # On use: all of sklearn.datasets comes with it, half of what importing the package would cost.
+    from sklearn.datasets import load_svmlight_file
+
     if n_features is None:
         raise ValueError(
             "an svmlight file needs n_features: no block of it tells how many there are."

@@ -88,6 +88,20 @@ def test_kernels_use_openmp_where_the_compiler_has_it_and_the_build_wants_it(tmp
     assert int(out.stdout) == (3 if threaded else 1)
 
 
+def test_importing_the_package_imports_nothing_that_few_need():
+    few_need = ("sklearn.datasets", "matplotlib", "pyarrow", "skops", "sklearn_sparselp._cli")
+    code = f"import sys, sklearn_sparselp; print([m for m in {few_need} if m in sys.modules])"
+    # scikit-learn itself imports pandas and with it pyarrow where they are installed.
+    without = (
+        f"import sys, sklearn.linear_model; print([m for m in {few_need} if m in sys.modules])"
+    )
+    found, known = (
+        subprocess.run([sys.executable, "-c", c], text=True, capture_output=True, check=True).stdout
+        for c in (code, without)
+    )
+    assert found == known
+
+
 def test_checked_kernels_refuse_an_index_that_is_out_of_range():
     # Column 7 of 2. Ordinary kernels check nothing, so there the same call stays in range.
     data, indptr = np.ones(2), np.array([0, 2], dtype=np.int32)
