@@ -80,12 +80,13 @@ def main() -> None:
         ]
         for name, divisor, a, b, ratio, g, h in rows
     ]
+    slower = sum(row[4] > 1 for row in rows)
     header = ["data", "alpha_max", "float64", "float32", "ratio", "gap, float64", "gap, float32"]
     lines = [
         "# float32 beside float64",
         "",
         f"Lasso, one thread, relative gap {TARGET:g}: float32 takes {mean:.2f} of the time in "
-        f"geometric mean over {len(rows)} cells and is slower in {sum(row[4] > 1 for row in rows)}. "
+        f"geometric mean over {len(rows)} cells and is slower in {slower}. "
         "Gaps are recomputed in float64.",
         "",
         *table(header, shown),
