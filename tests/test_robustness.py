@@ -1,0 +1,103 @@
+"""Data that make solvers stall: fits and paths end in a certificate that holds or in a warning."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from comparison.certificates import Certifier, Task
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_sparselp import SparseLpRegressor, sparse_lp_path
+
+N, TOL = 40, 1e-5
+BOTH_NUMBERS = re.compile(r"(duality gap|fixed-point residual) \d\S* > \d\S*\. Increase")
+
+
+def nearly_collinear(rng):
+    base = rng.standard_normal((N, 10))
+    return np.column_stack(
+        [base + eps * rng.standard_normal(base.shape) for eps in (0.0, 1e-4, 1e-8, 1e-12)]
+    )
+
+
+def repeated(rng):
+    base = rng.standard_normal((N, 12))
+    return np.column_stack([base, base, -base, 3.0 * base])
+
+
+def scales(rng):
+    return rng.standard_normal((N, 30)) * np.logspace(-6, 6, 30)
+
+
+def wide(rng):
+    return rng.standard_normal((N, 300))
+
+
+DATA = {make.__name__: make for make in (nearly_collinear, repeated, scales, wide)}
+
+
+def draw(name):
+    rng = np.random.default_rng(11)
+    X = np.asfortranarray(DATA[name](rng))
+    X -= X.mean(axis=0)
+    size = np.linalg.norm(X, axis=0)
+    y = (X / size)[:, ::7].sum(axis=1) + 0.1 * rng.standard_normal(N)
+    return X, y - y.mean()
+
+
+@pytest.mark.parametrize("fraction", [1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("name", DATA)
+def test_a_fit_ends_in_a_certificate_or_in_a_warning_with_both_numbers(name, p, fraction):
+    X, y = draw(name)
+    certifier = Certifier(X, y)
+    alpha = fraction * certifier.alpha_max(p)
+    model = SparseLpRegressor(p=p, alpha=alpha, fit_intercept=False, tol=TOL, max_iter=3000)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    assert np.isfinite(model.coef_).all()
+    if caught:
+        assert [w.category for w in caught] == [ConvergenceWarning]
+        assert BOTH_NUMBERS.search(str(caught[0].message))
+        return
+    found = certifier(model.coef_, 0.0, Task(p, alpha))
+    reached, rounding = (found.gap, 1e-9) if p >= 1 else (found.residual, 1e-9)
+    assert reached <= TOL + rounding
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0])
+@pytest.mark.parametrize("name", DATA)
+def test_a_path_ends_in_certificates_or_in_one_warning(name, p):
+    X, y = draw(name)
+    certifier = Certifier(X, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        path = sparse_lp_path(
+            X, y, p, alphas=30, eps=1e-5, fit_intercept=False, tol=TOL, max_iter=3000
+        )
+    assert path.converged.all() or [w.category for w in caught] == [ConvergenceWarning]
+    coefs = path.coefs if isinstance(path.coefs, np.ndarray) else path.coefs.toarray()
+    # At alpha_max itself rounding decides whether p < 1 is still at 0.
+    for k in np.flatnonzero(path.converged)[1::4]:
+        found = certifier(coefs[k], 0.0, Task(p, path.alphas[k]))
+        assert (found.gap if p == 1 else found.residual) <= TOL + 1e-9
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("name", DATA)
+def test_a_fit_that_stops_early_has_the_best_objective_that_it_saw(name, p):
+    X, y = draw(name)
+    certifier = Certifier(X, y)
+    alpha = 1e-3 * certifier.alpha_max(p)
+    last = 0.5 * y @ y / N
+    for max_iter in (1, 2, 3, 5, 8, 13, 34, 89):
+        model = SparseLpRegressor(p=p, alpha=alpha, fit_intercept=False, tol=0.0, max_iter=max_iter)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, y)
+        value = certifier(model.coef_, 0.0, Task(p, alpha)).objective
+        assert value == pytest.approx(model.objective_, rel=1e-10)
+        assert value <= last * (1.0 + 1e-9)
+        last = value
