@@ -21,8 +21,7 @@ with 32 to 45 features R² is 0.04 to 0.09 below its best. Very sparse models ar
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.sparse import csr_array
-from studies import bundled, holds, larger, repeated, shown, table
+from studies import bundled, holds, larger, repeated, scores_of_path, shown, table
 
 from sklearn_sparselp import sparse_lp_path
 
@@ -34,15 +33,6 @@ PENALTIES = {
     "p = 0, ridge": {"p": 0, "l2_reg": 0.01},
 }
 COUNTS = np.array([1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128])
-
-
-def scores_of_path(data, path, X, y):
-    """Score every model of a path on these samples."""
-    coefs = csr_array(path.coefs).toarray()
-    output = X @ coefs.T + path.intercepts
-    if data.classes:
-        return ((output > 0) == (y == path.classes[1])[:, np.newaxis]).mean(axis=0)
-    return 1.0 - ((output - y[:, np.newaxis]) ** 2).mean(axis=0) / y.var()
 
 
 def scores_at_counts(data, penalty):
