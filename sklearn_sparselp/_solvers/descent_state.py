@@ -21,6 +21,8 @@ EPOCHS_BEFORE_NEWTON_NONCONVEX = 10
 # On small data a step costs as much as hundreds of epochs; the bound also keeps decisions there independent of the
 # number of rows, so that a weight and repeated rows take the same course.
 EPOCHS_BETWEEN_NEWTON = 60
+# On the Gram matrix of a few features so many are still cheaper: 442 x 10 values took 160 at alpha_max/100.
+EPOCHS_OF_FEW_FEATURES = 300
 # Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved
 # below the violation that its first epoch met.
 MODELS_PER_ROUND = 20
@@ -306,7 +308,8 @@ class DescentState:
         waiting = EPOCHS_BEFORE_NEWTON if problem.convex else EPOCHS_BEFORE_NEWTON_NONCONVEX
         if start is not None:
             # Epochs on a small matrix, of which each visits a part, cost less than the calls of a step.
-            waiting = max(waiting, min(4.0 * FIXED_COST / max(block.n_stored, 1), EPOCHS_BETWEEN_NEWTON))
+            steps = FIXED_COST / max(block.n_stored, 1)
+            waiting = max(waiting, min(4.0 * steps, EPOCHS_BETWEEN_NEWTON), min(steps, EPOCHS_OF_FEW_FEATURES))
         epochs, first = 0, np.inf
         while epochs < max_epochs:
             limit = EPOCHS_PER_ROUND if waiting <= 0 else int(np.ceil(waiting))
