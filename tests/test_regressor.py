@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import Lasso
+from sklearn.metrics import make_scorer, r2_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -154,12 +155,11 @@ def test_it_is_tuned_by_a_grid_search_with_weights_routed_to_it():
     weights = np.random.default_rng(0).integers(0, 3, 50).astype(float)
     grid = {"sparselpregressor__p": [0, 0.5, 1], "sparselpregressor__alpha": [0.01, 0.1, 1.0]}
     with config_context(enable_metadata_routing=True):
-        step = (
-            SparseLpRegressor()
-            .set_fit_request(sample_weight=True)
-            .set_score_request(sample_weight=True)
-        )
-        search = GridSearchCV(make_pipeline(MaxAbsScaler(), step), grid, cv=3, n_jobs=2)
+        step = SparseLpRegressor().set_fit_request(sample_weight=True)
+        # A scorer of its own: not every pipeline passes weights on to the score of its last step.
+        scorer = make_scorer(r2_score).set_score_request(sample_weight=True)
+        model = make_pipeline(MaxAbsScaler(), step)
+        search = GridSearchCV(model, grid, cv=3, n_jobs=2, scoring=scorer)
         search.fit(sparse.csr_array(X), Y, sample_weight=weights)
     best = search.best_estimator_[-1]
     scaled = MaxAbsScaler().fit_transform(X)
