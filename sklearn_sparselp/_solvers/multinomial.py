@@ -305,7 +305,7 @@ class MultinomialProblem(Problem):
             bends = Softmax(self.by_class(prediction), self.by_class(self.weights)[0], False).of_intercepts()
             # Where predictions are far apart the curvature vanishes; a bound of it is 1/2.
             bends.flat[:: self.n_classes + 1] += damping + 1e-12 * bends.trace()
-            step = -np.linalg.lstsq(bends, slopes)[0]
+            step = -np.linalg.lstsq(bends, slopes, rcond=None)[0]
             step -= step.mean()
             new = offset.copy()
             self.shift(new, best + step)
