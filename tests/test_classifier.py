@@ -16,6 +16,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -450,12 +451,10 @@ def test_it_is_tuned_by_a_grid_search_with_weights_routed_to_it():
     weights = np.random.default_rng(0).integers(0, 3, N).astype(float)
     grid = {"sparselpclassifier__p": [0.5, 1], "sparselpclassifier__alpha": [0.003, 0.03]}
     with config_context(enable_metadata_routing=True):
-        step = (
-            SparseLpClassifier()
-            .set_fit_request(sample_weight=True)
-            .set_score_request(sample_weight=True)
-        )
-        search = GridSearchCV(make_pipeline(MaxAbsScaler(), step), grid, cv=3)
+        step = SparseLpClassifier().set_fit_request(sample_weight=True)
+        # A scorer of its own: not every pipeline passes weights on to the score of its last step.
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight=True)
+        search = GridSearchCV(make_pipeline(MaxAbsScaler(), step), grid, cv=3, scoring=scorer)
         search.fit(sparse.csr_array(X), BINARY, sample_weight=weights)
     best = search.best_estimator_[-1]
     scaled = MaxAbsScaler().fit_transform(X)
