@@ -177,6 +177,9 @@ for axes, data in zip(panels, sets, strict=True):
         marker = "D" if name.startswith("p ") else "o"
         axes.errorbar(used.mean(), mean, half, fmt=marker, color=f"C{k}", capsize=3, label=name)
     axes.set(xscale="log", xlabel="features", title=data.name)
+    low, high = axes.get_xlim()
+    axes.set_xticks(*2 * [[k for k in (5, 10, 20, 50, 100, 200, 500) if low < k < high]])
+    axes.minorticks_off()
 panels[0].set_ylabel("test score")
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
 plt.show()
