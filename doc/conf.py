@@ -18,25 +18,30 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # formulas without a network
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 # The sources of the galleries are not pages of their own.
 exclude_patterns = ["_build", "studies/*.rst", "tuning/*.rst"]
 nitpicky = False
-# The score inherited from scikit-learn refers to a section of its user guide.
-suppress_warnings = ["ref.ref"]
+# What is inherited from scikit-learn refers to its user guide and glossary.
+suppress_warnings = ["ref.ref", "ref.term"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
+templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_sparselp"
 html_theme_options = {"show_toc_level": 2}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 
 sphinx_gallery_conf = {

@@ -82,6 +82,33 @@ def test_api_page_lists_every_public_name():
     assert public <= lines, f"doc/api.md lacks {sorted(public - lines)}"
 
 
+def _layers() -> dict[str, str]:
+    rows = (ROOT / "doc/developers.md").read_text(encoding="utf-8").splitlines()
+    return {row.split("|")[1].strip(): row.split("|")[2] for row in rows if row.startswith("| ")}
+
+
+def test_every_module_stands_in_one_layer():
+    layers = "".join(_layers().values())
+    named = re.findall(r"`(\w+)(?:\.py|/)`", layers)
+    modules = {found.name for found in pkgutil.iter_modules(sklearn_sparselp.__path__)}
+    assert sorted(named) == sorted(modules)
+
+
+def test_picture_of_the_house_names_modules_of_its_layers():
+    svg = (ROOT / "doc/images/house.svg").read_text(encoding="utf-8")
+    texts = re.findall(r">([^<>\n]+)</text>", svg)
+    drawn = dict(zip(texts[::3], texts[2::3], strict=True))
+    layers = _layers()
+    assert set(drawn) == set(layers) - {"layer"}
+    for layer, names in drawn.items():
+        folder, inside, modules = names.rpartition(": ")
+        if inside:
+            package = importlib.import_module(f"sklearn_sparselp.{folder.strip('/')}")
+            assert set(modules.split()) <= {m.name for m in pkgutil.iter_modules(package.__path__)}
+        else:
+            assert all(f"`{name}" in layers[layer] for name in modules.split())
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "doc").glob("*/plot_*.py")), ids=lambda s: s.name)
 def test_studies_have_a_title_and_an_answer(script):
     """`make doc` runs them; here only what a build does not look at."""
