@@ -216,7 +216,7 @@ def test_one_pass_for_each_strength(monkeypatch):
 
 
 def test_max_iter_bounds_the_epochs():
-    X, y = correlated(60, 12)
+    X, y = correlated(60, 50)
     with pytest.warns(match="stopped at max_iter=1"):
         path = sparse_lp_path(X, y, alphas=20, eps=1e-3, max_iter=1, tol=1e-14)
     assert (path.n_iters == 1).all()
@@ -232,7 +232,7 @@ def test_kernel_solves_the_problem_of_its_matrix():
     coefs, figures, w = np.empty((3, 8)), np.empty((3, 4)), np.zeros(8)
     n_done = lasso_on_gram(
         matrix, np.ones(8), -centred.T @ target / 50, target @ target / 50, alphas, 0.0, False,
-        100, 1e-12, np.inf, w, coefs, figures, np.empty(80), np.empty(8, dtype=np.int32),
+        100, 1e-12, np.inf, w, coefs, figures, np.empty(32), np.empty((9, 9)), np.zeros(10, dtype=np.int32),
     )  # fmt: skip
     assert n_done == 3
     for alpha, coef, (objective, gap, *_) in zip(alphas, coefs, figures, strict=True):

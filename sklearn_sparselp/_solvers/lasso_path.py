@@ -13,7 +13,9 @@ from .support_newton import POLISHED
 # Up to so many features the matrix holds all of them, and X is not touched again.
 WHOLE = 300
 # Up to so many columns an epoch on the matrix is cheap.
-LARGEST = 600
+LARGEST = 2000
+# Room for a factor of more columns.
+FACTOR_ROOM = 1.5
 # Passes over X for one strength, at most.
 MOST_PASSES = 20
 # Columns that join at once, at least; half the support if that is more.
@@ -55,6 +57,7 @@ class LassoPath:
         # Fits that are ready, by their strength.
         self._ahead: dict[float, SolveResult] = {}
         self._whole = problem.n_usable <= WHOLE
+        self._factor_anew()
         if self._whole:
             self._add(np.flatnonzero(problem.usable))
 
@@ -94,14 +97,31 @@ class LassoPath:
                 self._failures = MOST_FAILURES
                 return
             self._gram = self._gram.restricted(self._w != 0.0)
+            self._factor_anew()
             self._w = w
             self._place[:] = -1
             self._place[kept] = np.arange(kept.size)
         if not features.size:
             return
         self._gram.grow(features)
+        if self._gram.features.size > self._cholesky.shape[0]:
+            self._grow_factor()
         self._place[features] = np.arange(self._w.size, self._w.size + features.size)
         self._w = np.concatenate([self._w, np.zeros(features.size)])
+
+    def _factor_anew(self) -> None:
+        """Forget the factor: the columns have moved."""
+        self._cholesky, self._order = np.empty((0, 0)), np.zeros(1, dtype=np.int32)
+        self._grow_factor()
+
+    def _grow_factor(self) -> None:
+        """Make room for more columns."""
+        old, size = self._order[-1], self._gram.features.size
+        room = size if self._whole else int(FACTOR_ROOM * size)
+        cholesky, order = np.empty((room, room)), np.zeros(room + 1, dtype=np.int32)
+        cholesky[:old, :old] = self._cholesky[:old, :old]
+        order[:old], order[-1] = self._order[:old], old
+        self._cholesky, self._order = cholesky, order
 
     def _solve(self, alphas: np.ndarray, tol: float, max_iter: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return how many strengths the columns of the matrix were solved for, coefficients and figures."""
@@ -111,7 +131,7 @@ class LassoPath:
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
             alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
-            self._w, coefs, figures, np.empty(size * (size + 2)), np.empty(size, dtype=np.int32),
+            self._w, coefs, figures, np.empty(4 * size), self._cholesky, self._order,
         )  # fmt: skip
         return n_done, coefs, figures
 
