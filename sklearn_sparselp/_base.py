@@ -18,6 +18,7 @@ from ._solvers import SOLVERS, Problem, SolveResult, solve
 from ._validation import (
     Interval,
     Matrix,
+    ParametersValidatedOnce,
     StrOptions,
     check_penalty_factor,
     check_predict_data,
@@ -56,7 +57,7 @@ class Task:
     codes: Any = None
 
 
-class SparseLpModel(BaseEstimator):
+class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     """A linear model with a sparse Lp penalty; a subclass adds its losses and its targets."""
 
     _parameter_constraints: dict[str, list[Any]] = {

@@ -11,7 +11,7 @@ LASSO, ELASTIC_NET, HALF = {"p": 1.0}, {"p": 1.0, "l2_reg": 0.1}, {"p": 0.5}
 HUBER = {"p": 1.0, "loss": "huber", "epsilon": 1.35}
 
 # Shape, problem, alpha / alpha_max; passes over X, epochs, columns in them, Newton steps.
-# A change that lowers a count lowers the number here.
+# A change that lowers a count lowers the number here. Loops on the matrix of all features visit no columns.
 MEASURED = [
     (WIDE, LASSO, 0.1, (5, 22, 2747, 2)),
     (WIDE, LASSO, 0.01, (9, 100, 19294, 10)),
@@ -21,10 +21,10 @@ MEASURED = [
     (WIDE, HALF, 0.01, (9, 55, 2670, 4)),
     (WIDE, HUBER, 0.1, (7, 129, 12462, 19)),
     (WIDE, HUBER, 0.01, (8, 127, 18722, 23)),
-    (TALL, LASSO, 0.1, (2, 13, 650, 0)),
-    (TALL, LASSO, 0.01, (2, 35, 1750, 0)),
-    (TALL, ELASTIC_NET, 0.1, (2, 28, 1400, 0)),
-    (TALL, ELASTIC_NET, 0.01, (2, 33, 1650, 0)),
+    (TALL, LASSO, 0.1, (1, 7, 0, 0)),
+    (TALL, LASSO, 0.01, (1, 12, 0, 0)),
+    (TALL, ELASTIC_NET, 0.1, (1, 9, 0, 0)),
+    (TALL, ELASTIC_NET, 0.01, (1, 10, 0, 0)),
     (TALL, HALF, 0.1, (2, 11, 330, 0)),
     (TALL, HALF, 0.01, (2, 13, 390, 0)),
     (TALL, HUBER, 0.1, (4, 21, 1050, 1)),

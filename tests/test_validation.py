@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_sparselp import SparseLpRegressor
 from sklearn_sparselp._validation import TargetDomain, check_target
@@ -139,12 +140,30 @@ def test_tags_of_an_invalid_loss_are_given_and_the_error_comes_from_fit():
     assert isinstance(SparseLpRegressor(loss="none").__sklearn_tags__(), Tags)
 
 
+def test_parameters_that_were_valid_are_looked_at_again_once_they_change():
+    model = SparseLpRegressor(alpha=0.5)
+    for _ in range(2):
+        model.fit(X, Y)
+    for name, wrong in (("alpha", -0.5), ("alpha", "0.5"), ("max_iter", 1000.0), ("tol", np.nan)):
+        valid = getattr(model, name)
+        for _ in range(2):
+            with pytest.raises(InvalidParameterError, match=f"'{name}'.*Got {wrong!r}"):
+                model.set_params(**{name: wrong}).fit(X, Y)
+        model.set_params(**{name: valid}).fit(X, Y)
+    # An equal number of another type.
+    model.set_params(max_iter=1).fit(X, 0.0 * Y)
+    with pytest.raises(InvalidParameterError, match="'max_iter'"):
+        model.set_params(max_iter=1.0).fit(X, Y)
+
+
 def test_plain_arrays_take_the_same_course_as_those_that_need_conversion():
     model = SparseLpRegressor(alpha=1e-3)
     frame = pd.DataFrame(X, columns=list("abcd"))
     by_frame = model.fit(frame, Y.tolist()).coef_
     assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
-    np.testing.assert_array_equal(model.fit(X, Y).coef_, by_frame)
+    # The same order in memory: products of rows and of columns round differently.
+    plain = np.asarray(frame)
+    np.testing.assert_array_equal(model.fit(plain, Y).coef_, by_frame)
     assert model.n_features_in_ == 4
     assert not hasattr(model, "feature_names_in_")
 

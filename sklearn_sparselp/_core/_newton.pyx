@@ -54,7 +54,7 @@ def block_moments(
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const double[::1] weights not None,  # IN, (n_samples,)
     bint centred,
-    double[::1] sums not None,           # OUT, (n_columns,) sum_i weights_i x_ij
+    double[::1] sums not None,           # OUT, (n_columns,) sum_i weights_i x_ij, 0 unless centred
     double[::1] squares not None,        # OUT, (n_columns,) sum_i weights_i (x_ij - mean_j)^2, mean 0 unless centred
 ):
     """Weighted sums and centred squares of columns (two passes a column: no cancellation)."""
@@ -75,8 +75,8 @@ def block_moments(
             column = &data[start[k]]
             if not dense:
                 where = &rows[start[k]]
-            sums[k] = column_dot(column, where, size, &weights[0])
-            mean = sums[k] / total if centred and total > 0.0 else 0.0
+            sums[k] = column_dot(column, where, size, &weights[0]) if centred else 0.0
+            mean = sums[k] / total if total > 0.0 else 0.0
             squares[k] = column_spread(column, where, size, &weights[0], total, mean)
 
 

@@ -220,6 +220,11 @@ def has_restricted_gap(problem: Problem) -> bool:
     return bool(penalty.absolute and penalty.l2_reg == 0.0 and not problem.free.any())
 
 
+def has_gap_on_gram(problem: Problem) -> bool:
+    """Whether the compiled loops on a Gram matrix know the gap: an L1 norm, maybe a ridge, that leaves nothing free."""
+    return bool(problem.penalty.absolute and not problem.free.any())
+
+
 def restricted_gap(
     problem: Problem, features: np.ndarray, w: np.ndarray, gradient: np.ndarray, square: float
 ) -> float:

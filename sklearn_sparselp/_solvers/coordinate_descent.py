@@ -8,12 +8,14 @@ problems of one design in a single pass over X.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 
 from .certificate import Certificate, Certifier
 from .class_states import ClassStates
 from .descent_state import DescentState
+from .lasso_path import LassoPath
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 from .support_newton import POLISH_STEPS, POLISHED
@@ -59,6 +61,13 @@ def coordinate_descent(
         Yields vectors to multiply, returns a SolveResult.
     """
     warm = bool(coef.any())
+    if carry is None and not warm and LassoPath.pays(problem, tol):
+        null_gradient = yield problem.null_raw_gradient
+        problem.set_gradient_scale(null_gradient)
+        alpha = problem.penalty.alpha
+        result = LassoPath(problem, null_gradient, np.array([alpha]), polish=True).fit(alpha, tol, max_iter)
+        if result is not None:
+            return replace(result, history=[problem.null_objective, result.objective])
     state: DescentState | ClassStates
     if isinstance(problem, MultinomialProblem):
         state = ClassStates(problem, coef, intercept)

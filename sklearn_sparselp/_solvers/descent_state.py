@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
+from .._core._gram_path import lasso_on_gram
 from .._core._penalty import smooth_terms, total_on, violation_on
-from .certificate import Certificate, has_restricted_gap, restricted_gap
+from .certificate import Certificate, has_gap_on_gram, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
-from .gram import GramBlock, GramCache, subtract_outer
+from .gram import GRAM_GAIN, GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, admissible, sweep_violators
 from .problem import Carry, Problem
 from .support_newton import FIXED_COST, POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
@@ -44,9 +45,10 @@ STEEPEST = 1e24
 # A column that a model bends less than so, against the bound L_j, is taken to bend so much: the samples that hold the
 # column lie where the loss is linear, or all but one do.
 FLAT = 1e-4
-# Epochs on the Gram matrix where they visit so many times fewer values, up to a matrix of 2 MB.
-GRAM_GAIN = 4
+# Epochs on the Gram matrix where that pays, up to a matrix of 2 MB.
 LARGEST_GRAM = 500
+# A gap on that matrix is a difference of numbers of the size of the null objective: below so much of it there is rounding.
+SMALLEST_GAP = 1e-13
 
 
 class DescentState:
@@ -109,10 +111,40 @@ class DescentState:
         if not self.problem.loss.quadratic:
             return self.descend_models(features, tol, max_epochs)
         block = self.problem.design.columns(features)
-        w, epochs, _, _ = self._descend_model(block, features, self.curvature, True, tol, max_epochs, gap_limit)
+        matrix = self._gram_matrix(block, features)
+        w, epochs = None, 0
+        if matrix is not None and gap_limit > 0.0 and has_gap_on_gram(self.problem):
+            w, epochs = self._compiled(block, features, matrix, gap_limit, max_epochs)
+        if w is None:
+            w, epochs, _, _ = self._descend_model(
+                block, features, self.curvature, True, tol, max_epochs, gap_limit, matrix
+            )
         self.w[features] = w
         self.refresh(block, features)
         return epochs
+
+    def _compiled(
+        self, block: ColumnBlock, features: np.ndarray, matrix: np.ndarray, gap_limit: float, max_epochs: int
+    ) -> tuple[np.ndarray | None, int]:
+        """Solve by compiled loops on the Gram matrix; return coefficients, None where they gave up, and epochs."""
+        problem, penalty = self.problem, self.problem.penalty
+        w, gradient = self.w[features], block.products(self.raw_gradient)
+        square = 2.0 * self._loss
+        if w.any():
+            # At w = 0, as the matrix sees it.
+            null_gradient = gradient - matrix @ w
+            square -= w @ (gradient + null_gradient)
+        else:
+            null_gradient = gradient
+        factor = np.ones(features.size) if penalty.penalty_factor is None else penalty.penalty_factor[features]
+        size = features.size
+        coefs, figures = np.empty((1, size)), np.empty((1, 4))
+        n_done = lasso_on_gram(
+            matrix, factor, null_gradient, square, np.array([penalty.alpha]), penalty.l2_reg, penalty.positive,
+            max_epochs, max(gap_limit, SMALLEST_GAP * problem.null_objective), POLISHED * problem.gradient_scale,
+            w, coefs, figures, np.empty(size * (size + 2)), np.empty(size, dtype=np.int32),
+        )  # fmt: skip
+        return (coefs[0], int(figures[0, 3])) if n_done else (None, 0)
 
     def _square_of(self, raw_gradient: np.ndarray) -> float:
         """Return ``sum_i s_i (y_i - f_i)^2`` of squared error."""
@@ -269,7 +301,7 @@ class DescentState:
 
     def _descend_model(
         self, block: ColumnBlock, features: np.ndarray, curvature: np.ndarray, exact: bool, tol: float,
-        max_epochs: int, gap_limit: float = np.nan,
+        max_epochs: int, gap_limit: float = np.nan, matrix: np.ndarray | None = None,
     ) -> tuple[np.ndarray, int, float, float]:  # fmt: skip
         """Minimise the quadratic model over the features.
 
@@ -295,7 +327,7 @@ class DescentState:
             raw += shift * curvature
         start = None
         square = self._square_of(raw) if exact and gap_limit > 0.0 and has_restricted_gap(problem) else None
-        if exact and (matrix := self._gram_matrix(block, features, sums)) is not None:
+        if matrix is not None:
             block, raw, curvature, sums, total, uniform = GramBlock(matrix), block.products(raw), None, None, 1.0, 1.0
             start = w.copy(), raw.copy()
             tol = min(tol, POLISHED * problem.gradient_scale)
@@ -356,12 +388,12 @@ class DescentState:
             raw += step.bent
         return w, epochs, first, shift
 
-    def _gram_matrix(self, block: ColumnBlock, features: np.ndarray, sums: np.ndarray | None) -> np.ndarray | None:
+    def _gram_matrix(self, block: ColumnBlock, features: np.ndarray) -> np.ndarray | None:
         """Return the centred Gram matrix where epochs on it are much cheaper, None elsewhere."""
         size = len(block)
         if self._gram is None or size > LARGEST_GRAM or GRAM_GAIN * size * size > block.n_stored:
             return None
         matrix = self._gram.get(features, self._gram.missing(features))
-        if sums is not None:
-            subtract_outer(matrix, sums)
+        if self.problem.fit_intercept:
+            subtract_outer(matrix, self.problem.sums[features])
         return matrix

@@ -91,18 +91,18 @@ class ColumnBlock:
     def _dense_gram(self, curvature: np.ndarray, n_old: int, out: np.ndarray) -> np.ndarray:
         position = self.start // max(self.n_samples, 1)
         columns = self.data.reshape(-1, self.n_samples)
-        if position.size and (np.diff(position) == 1).all():
+        if position.size and (position[1:] - position[:-1] == 1).all():
             columns = columns[position[0] : position[-1] + 1]
         else:
             columns = columns[position]
-        root = np.sqrt(curvature)
-        if (root == root[0]).all():
+        if (curvature == curvature[0]).all():
             columns, scale = columns.astype(np.float64, copy=False), curvature[0]
         else:
-            columns, scale = columns * root, 1.0
+            columns, scale = columns * np.sqrt(curvature), 1.0
         # The same array twice makes NumPy call the symmetric product, which is half the work.
         new = columns[n_old:]
-        np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
+        if n_old:
+            np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
         out[:, n_old:] = new @ new.T
         out *= scale
         return out

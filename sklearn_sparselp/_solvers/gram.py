@@ -7,6 +7,8 @@ from scipy import linalg
 
 from .design import NO_INDEX
 
+# Epochs on a Gram matrix pay where they visit so many times fewer values than on the columns.
+GRAM_GAIN = 4
 # Beyond so many columns a cache starts anew.
 LARGEST_CACHE = 3000
 # Room for columns to come, so that not each of them moves the matrix.
@@ -42,6 +44,8 @@ class GramCache:
     def missing(self, features: np.ndarray) -> np.ndarray:
         """Return those of the features that have no column yet."""
         slot = self._slot
+        if not slot:
+            return features
         return np.array([j for j in features.tolist() if j not in slot], dtype=np.int64)
 
     def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -50,7 +54,7 @@ class GramCache:
             self._slot, self._features, new = {}, self._features[:0], features
         if new.size:
             self.grow(new)
-        if np.array_equal(features, self._features):
+        if features is new or np.array_equal(features, self._features):
             return self._matrix[: features.size, : features.size].copy()
         slots = np.array([self._slot[j] for j in features.tolist()])
         return self._matrix[np.ix_(slots, slots)]
@@ -77,6 +81,13 @@ class GramCache:
     def grow(self, new: np.ndarray) -> None:
         """Add columns that are not known yet."""
         old = self._features.size
+        if not old:
+            self._features = new
+            self._slot = dict(zip(new.tolist(), range(new.size), strict=True))
+            self._matrix = self._design.columns(new).gram(self._curvature)
+            if self._sums is not None:
+                subtract_outer(self._matrix, self._sums[new])
+            return
         size = old + new.size
         if size > self._matrix.shape[0]:
             capacity = int(SPARE_ROOM * size)

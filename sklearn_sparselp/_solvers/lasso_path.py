@@ -6,7 +6,7 @@ import numpy as np
 
 from .._core._gram_path import lasso_on_gram
 from .certificate import Certificate, Certifier
-from .gram import GramCache
+from .gram import GRAM_GAIN, GramCache
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED
 
@@ -24,6 +24,10 @@ SMALLEST_GROWTH = 20
 FARTHEST_MEAN = 300.0
 # Fits that may be left to others before all are.
 MOST_FAILURES = 3
+# So many multiplications cost less than the calls of a fit that does without the matrix.
+CHEAP = 2_000_000
+# The matrix knows a gap to the rounding of its products, which a far mean makes larger: to much less than this.
+SMALLEST_TOL = 1e-9
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 
@@ -45,7 +49,6 @@ class LassoPath:
 
     def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
         design = problem.design
-        design.prefer_columns()
         self._problem, self._alphas, self._polish = problem, alphas, polish
         self._null_gradient = null_gradient
         self._nearness: np.ndarray | None = None
@@ -71,6 +74,13 @@ class LassoPath:
             return True
         far = problem.sums[problem.usable] ** 2 > FARTHEST_MEAN**2 * problem.lipschitz[problem.usable]
         return not far.any()
+
+    @classmethod
+    def pays(cls, problem: Problem, tol: float) -> bool:
+        """Whether a single fit is done soonest on the matrix of all features."""
+        size, design = problem.n_usable, problem.design
+        cheap = max(design.n_stored // GRAM_GAIN, CHEAP // design.n_samples)
+        return size <= WHOLE and size * size <= cheap and tol >= SMALLEST_TOL and cls.applies(problem)
 
     def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
         """Return the fit at a strength, None where that is left to others."""

@@ -251,5 +251,9 @@ class Problem:
 
     def set_gradient_scale(self, null_gradient: np.ndarray) -> None:
         """Take the scale of the certificate from the gradient at w = 0."""
-        high, low = (side(null_gradient, initial=0.0, where=self.usable) for side in (np.max, np.min))
+        if self.n_usable == self.usable.size:
+            # A quarter of the time of a reduction that skips some.
+            high, low = null_gradient.max(), null_gradient.min()
+        else:
+            high, low = (side(null_gradient, initial=0.0, where=self.usable) for side in (np.max, np.min))
         self._gradient_scale = float(max(high, -low))
