@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from reference import Reference
 from scipy import sparse
 from sklearn.linear_model import Lasso, enet_path
 from sklearn_sparselp._core._gram_path import lasso_on_gram
 
 from sklearn_sparselp import SparseLpRegressor, alpha_max, sparse_lp_path
-from sklearn_sparselp._solvers import lasso_path
+from sklearn_sparselp._solvers import descent_state, lasso_path
 from sklearn_sparselp._solvers.lasso_path import LassoPath
 
 
@@ -18,6 +19,11 @@ def correlated(n_samples, n_features, seed=0):
     X += rng.normal(size=n_features)
     w = np.where(np.arange(n_features) < 5, rng.normal(size=n_features), 0.0)
     return X, X @ w + 0.5 * rng.normal(size=n_samples) + 3.0
+
+
+def without_compiled_loops(patch):
+    patch.setattr(LassoPath, "applies", staticmethod(lambda problem, farthest=0.0: False))
+    patch.setattr(descent_state, "has_gap_on_gram", lambda problem: False)
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def both(monkeypatch):
             patch.setattr(LassoPath, "fit", counting)
             compiled = sparse_lp_path(X, y, **options)
         with monkeypatch.context() as patch:
-            patch.setattr(LassoPath, "applies", staticmethod(lambda problem: False))
+            without_compiled_loops(patch)
             general = sparse_lp_path(X, y, **options)
         return compiled, general, counts
 
@@ -192,6 +198,80 @@ def test_saturated_support(both):
     compiled, general, _ = both(X, y, alphas=30, eps=1e-4, tol=1e-6, max_iter=5000)
     assert compiled.converged.all()
     np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-4)
+
+
+def dependent(n_samples, seed=0):
+    """Indicators of three groupings, whose blocks add up to one, two of them twice, and a sum of two columns."""
+    rng = np.random.default_rng(seed)
+    blocks = [np.eye(size)[rng.integers(size, size=n_samples)] for size in (4, 7, 12)]
+    X = np.column_stack([*blocks, *blocks[:2], rng.normal(size=(n_samples, 3))])
+    X = np.column_stack([X, X[:, -1] + X[:, -2]])
+    return X, X @ rng.normal(size=X.shape[1]) + rng.normal(size=n_samples)
+
+
+SINGLE = [
+    {},
+    {"fit_intercept": False},
+    {"positive": True},
+    {"l2_reg": 1e-3},
+    {"penalty_factor": np.linspace(0.5, 1.5, 38)},
+]
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.03, 1e-3, 1e-5])
+@pytest.mark.parametrize("case", SINGLE, ids=str)
+def test_columns_that_depend_on_each_other(case, fraction):
+    """The fits are certified elsewhere, soon, on a support whose columns do not depend on each other."""
+    X, y = dependent(300)
+    terms = dict(case, alpha=fraction * alpha_max(X, y, **case))
+    model = SparseLpRegressor(p=1.0, tol=1e-10, **terms).fit(X, y)
+    reference = Reference(X, y, **terms)
+    assert reference.objective(model.coef_) == pytest.approx(model.objective_, rel=1e-12)
+    assert reference.duality_gap(model.coef_) <= 1e-10 * reference.objective(np.zeros(38))
+    assert model.n_iter_ <= 40
+    if "l2_reg" not in case:
+        support = X[:, model.mask_]
+        support = support - support.mean(axis=0) if model.intercept_ else support
+        assert np.linalg.matrix_rank(support, tol=1e-8) == support.shape[1]
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-10])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gap_of_the_matrix_is_that_of_the_problem(tol, weighted):
+    """Also with means of 25 standard deviations, and of 200, where the columns decide."""
+    X, y = correlated(200, 30)
+    weights = 1.0 + np.arange(200) % 4 if weighted else None
+    for mean in (0.0, 25.0, 200.0):
+        far = X + mean * X.std(axis=0)
+        alpha = 0.02 * alpha_max(far, y, sample_weight=weights)
+        model = SparseLpRegressor(alpha=alpha, tol=tol).fit(far, y, sample_weight=weights)
+        reference = Reference(far, y, alpha=alpha, sample_weight=weights)
+        null = reference.objective(np.zeros(30))
+        assert model.dual_gap_ <= tol * null
+        assert reference.duality_gap(model.coef_) <= 2.0 * tol * null
+        assert reference.objective(model.coef_) == pytest.approx(model.objective_, rel=1e-10)
+        assert reference.fixed_point_residual(model.coef_) <= 1e-8
+
+
+def test_a_warm_start_goes_on_by_compiled_loops(monkeypatch):
+    """The same solution from elsewhere, with the loops and without."""
+    X, y = dependent(300)
+    alpha = 0.01 * alpha_max(X, y)
+    cold = SparseLpRegressor(alpha=alpha, tol=1e-12).fit(X, y)
+    calls, compiled = [], descent_state.DescentState._compiled
+    monkeypatch.setattr(
+        descent_state.DescentState, "_compiled", lambda *terms: calls.append(1) or compiled(*terms)
+    )
+    warm = SparseLpRegressor(alpha=10 * alpha, warm_start=True).fit(X, y)
+    warm.set_params(alpha=alpha, tol=1e-12).fit(X, y)
+    assert calls
+    with monkeypatch.context() as patch:
+        without_compiled_loops(patch)
+        general = SparseLpRegressor(alpha=10 * alpha, warm_start=True).fit(X, y)
+        general.set_params(alpha=alpha, tol=1e-12, max_iter=100_000).fit(X, y)
+    assert warm.objective_ == pytest.approx(cold.objective_, rel=1e-12)
+    assert warm.objective_ == pytest.approx(general.objective_, rel=1e-12)
+    np.testing.assert_allclose(warm.predict(X), general.predict(X), atol=1e-6)
 
 
 def test_columns_far_from_the_origin_are_left(both):

@@ -2,7 +2,7 @@
 # visit of the other coordinates. X is not touched: a visit reads a row of the matrix for each coefficient that changes.
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport fabs, fmax, fmin
+from libc.math cimport INFINITY, fabs, fmax, fmin
 from libc.string cimport memcpy
 from scipy.linalg.cython_lapack cimport dpotrf
 
@@ -23,6 +23,8 @@ cdef int UPDATES_PER_FACTOR = 12
 cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 50_000_000
 # Of a matrix scaled to unit diagonal: a smaller pivot is rounding.
 cdef double SMALLEST_PIVOT = 1e-11
+# Of the largest gradient at w = 0.
+cdef double ROUNDING = 1e-13
 # Of a strength: by so much less a gradient beyond it is rounding.
 cdef double SMALLEST_EXCESS = 1e-12
 
@@ -32,6 +34,7 @@ cdef struct Fit:
     const double* factor
     const double* null_gradient
     double null_square, alpha, l2_reg
+    double noise          # what rounding makes of a gradient of 0
     bint positive
     double* w
     double* gradient      # of the loss at w
@@ -99,7 +102,7 @@ cdef bint enter(Fit* m) noexcept nogil:
     for k in range(m.size):
         strength = m.alpha * m.factor[k]
         pull = -m.gradient[k] if m.positive else fabs(m.gradient[k])
-        if m.w[k] != 0.0 or pull <= strength * (1.0 + SMALLEST_EXCESS):
+        if m.w[k] != 0.0 or pull <= strength + fmax(strength * SMALLEST_EXCESS, m.noise):
             continue
         m.w[k] = moved(m, k)
         if m.w[k] != 0.0:
@@ -135,15 +138,17 @@ cdef bint factorise(Fit* m, bint anew) noexcept nogil:
             m.cholesky[a * <Py_ssize_t> room + a] += m.l2_reg
         m.work += n * <Py_ssize_t> n * (n // 6 + 1)
         dpotrf(b"L", &n, m.cholesky, &room, &info)
-        if info != 0:
-            return False
-        for a in range(n):
+        for a in range(n if info == 0 else 0):
             k = m.order[a]
             pivot = m.cholesky[a * <Py_ssize_t> room + a]
             if pivot * pivot <= SMALLEST_PIVOT * (m.matrix[k * m.stride + k] + m.l2_reg):
-                return False
-        m.n_rows = n
-        return True
+                info = 1
+                break
+        if info == 0:
+            m.n_rows = n
+            return True
+        # Columns depend on each other: one after the other.
+        return join(m, 0, n)
     for a in range(m.n_rows - 1, -1, -1):
         if m.w[m.order[a]] == 0.0:
             leave(m, a)
@@ -153,17 +158,77 @@ cdef bint factorise(Fit* m, bint anew) noexcept nogil:
         if m.room[k] != 0.0 and m.w[k] != 0.0:
             m.order[n] = <int32_t> k
             n += 1
-    for a in range(m.n_rows, n):
+    return join(m, m.n_rows, n)
+
+
+cdef bint join(Fit* m, int first, int last) noexcept nogil:
+    # The coordinates in these places become rows of the factor; return whether all support then is in it.
+    cdef int a, b
+    cdef Py_ssize_t k
+    cdef const double* row
+    cdef double pivot
+    cdef bint slid = False, whole = True
+    for a in range(first, last):
         k = m.order[a]
         row = m.matrix + k * m.stride
-        for b in range(a):
-            m.room[b] = row[m.order[b]]
         pivot = row[k] + m.l2_reg
-        if not factor_append(m.cholesky, room, a, m.room, pivot, SMALLEST_PIVOT * pivot):
-            return False
-        m.n_rows = a + 1
-        m.work += a * <Py_ssize_t> a
+        while m.w[k] != 0.0:
+            for b in range(m.n_rows):
+                m.room[b] = row[m.order[b]]
+            m.work += m.n_rows * <Py_ssize_t> m.n_rows
+            if factor_append(m.cholesky, m.room_size, m.n_rows, m.room, pivot, SMALLEST_PIVOT * pivot):
+                m.order[m.n_rows] = <int32_t> k
+                m.n_rows += 1
+                break
+            slid = True
+            if not slide(m, k):
+                whole = False
+                break
+    if slid:
+        refresh(m)
+    return whole
+
+
+cdef bint slide(Fit* m, Py_ssize_t k) noexcept nogil:
+    # Column k is a combination c of those of the factor: along w_k + t, w_j - t c_j predictions stand still, and the
+    # penalty is linear up to where the first coefficient reaches 0. Go there downhill; return whether there is one.
+    cdef int a, first = -1
+    cdef Py_ssize_t j
+    cdef const double* row = m.matrix + k * m.stride
+    cdef double slope = tangent(m, k), size = m.alpha * m.factor[k], length = INFINITY, by, w
+    for a in range(m.n_rows):
+        m.direction[a] = row[m.order[a]]
+    factor_solve(m.cholesky, m.room_size, m.n_rows, m.direction)
+    for a in range(m.n_rows):
+        j = m.order[a]
+        slope -= m.direction[a] * tangent(m, j)
+        size += fabs(m.direction[a]) * m.alpha * m.factor[j]
+    # On the level the coefficient leaves that the factor has no room for.
+    if fabs(slope) <= SMALLEST_EXCESS * size:
+        slope = m.w[k]
+    by = -1.0 if slope > 0.0 else 1.0
+    if by * m.w[k] < 0.0:
+        length = fabs(m.w[k])
+    for a in range(m.n_rows):
+        w = m.w[m.order[a]]
+        if w * by * m.direction[a] > 0.0 and fabs(w) < length * fabs(m.direction[a]):
+            length = fabs(w / m.direction[a])
+            first = a
+    if length == INFINITY:
+        return False
+    by *= length
+    m.w[k] = m.w[k] + by if first >= 0 or length != fabs(m.w[k]) else 0.0
+    for a in range(m.n_rows):
+        j = m.order[a]
+        m.w[j] = 0.0 if a == first else m.w[j] - by * m.direction[a]
+    if first >= 0:
+        leave(m, first)
     return True
+
+
+cdef inline double tangent(const Fit* m, Py_ssize_t k) noexcept nogil:
+    # The derivative of the objective in a coefficient that is not 0.
+    return m.gradient[k] + m.l2_reg * m.w[k] + (m.alpha if m.w[k] > 0.0 else -m.alpha) * m.factor[k]
 
 
 cdef void leave(Fit* m, int place) noexcept nogil:
@@ -187,9 +252,7 @@ cdef int newton(Fit* m, bint anew) noexcept nogil:
     memcpy(m.start, m.w, m.size * sizeof(double))
     # The gradient on the support, penalty included: it shrinks in proportion on the way to a minimum.
     for a in range(m.n_rows):
-        k = m.order[a]
-        w = m.w[k]
-        m.room[a] = -(m.gradient[k] + m.l2_reg * w + (m.alpha if w > 0.0 else -m.alpha) * m.factor[k])
+        m.room[a] = -tangent(m, m.order[a])
     while m.n_rows > 0:
         first, crossing, length = -1, 0, 1.0
         for a in range(m.n_rows):
@@ -357,7 +420,9 @@ def lasso_on_gram(
     m.w, m.gradient, m.direction = &w[0], &work[0], &work[m.size]
     m.start, m.room = &work[2 * m.size], &work[3 * m.size]
     m.cholesky, m.order, m.room_size = &cholesky[0, 0], &order[0], <int> cholesky.shape[0]
-    m.n_rows, m.work = order[m.room_size], 0
+    m.n_rows, m.work, m.noise = order[m.room_size], 0, 0.0
+    for k in range(m.size):
+        m.noise = fmax(m.noise, ROUNDING * fabs(m.null_gradient[k]))
     with nogil:
         refresh(&m)
         for k in range(alphas.shape[0]):

@@ -26,8 +26,10 @@ FARTHEST_MEAN = 300.0
 MOST_FAILURES = 3
 # So many multiplications cost less than the calls of a fit that does without the matrix.
 CHEAP = 2_000_000
-# The matrix knows a gap to the rounding of its products, which a far mean makes larger: to much less than this.
-SMALLEST_TOL = 1e-9
+# The matrix knows a gap to the rounding of its products: to much less than this where means are within so many standard
+# deviations, whose square makes it larger.
+SMALLEST_TOL = 1e-10
+NEAR_MEAN = 30.0
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 
@@ -65,14 +67,14 @@ class LassoPath:
             self._add(np.flatnonzero(problem.usable))
 
     @staticmethod
-    def applies(problem: Problem) -> bool:
-        """Whether this path can be followed here."""
+    def applies(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
+        """Whether this path can be followed here; ``farthest`` in standard deviations."""
         penalty = problem.penalty
         if not (problem.loss.quadratic and penalty.absolute) or problem.free.any() or not problem.n_usable:
             return False
         if not problem.fit_intercept:
             return True
-        far = problem.sums[problem.usable] ** 2 > FARTHEST_MEAN**2 * problem.lipschitz[problem.usable]
+        far = problem.sums[problem.usable] ** 2 > farthest**2 * problem.lipschitz[problem.usable]
         return not far.any()
 
     @classmethod
@@ -80,7 +82,7 @@ class LassoPath:
         """Whether a single fit is done soonest on the matrix of all features."""
         size, design = problem.n_usable, problem.design
         cheap = max(design.n_stored // GRAM_GAIN, CHEAP // design.n_samples)
-        return size <= WHOLE and size * size <= cheap and tol >= SMALLEST_TOL and cls.applies(problem)
+        return size <= WHOLE and size * size <= cheap and tol >= SMALLEST_TOL and cls.applies(problem, NEAR_MEAN)
 
     def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
         """Return the fit at a strength, None where that is left to others."""
