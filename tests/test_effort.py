@@ -11,7 +11,7 @@ LASSO, ELASTIC_NET, HALF = {"p": 1.0}, {"p": 1.0, "l2_reg": 0.1}, {"p": 0.5}
 HUBER = {"p": 1.0, "loss": "huber", "epsilon": 1.35}
 
 # Shape, problem, alpha / alpha_max; passes over X, epochs, columns in them, Newton steps.
-# A change that lowers a count lowers the number here. Loops on the matrix of all features visit no columns.
+# A change that lowers a count lowers the number here. Loops on the whole matrix visit no columns.
 MEASURED = [
     (WIDE, LASSO, 0.1, (5, 22, 2747, 2)),
     (WIDE, LASSO, 0.01, (9, 100, 19294, 10)),

@@ -201,7 +201,7 @@ def test_saturated_support(both):
 
 
 def dependent(n_samples, seed=0):
-    """Indicators of three groupings, whose blocks add up to one, two of them twice, and a sum of two columns."""
+    """Indicators of three groupings, whose blocks add up to one, two of them twice, and a sum."""
     rng = np.random.default_rng(seed)
     blocks = [np.eye(size)[rng.integers(size, size=n_samples)] for size in (4, 7, 12)]
     X = np.column_stack([*blocks, *blocks[:2], rng.normal(size=(n_samples, 3))])
@@ -221,7 +221,7 @@ SINGLE = [
 @pytest.mark.parametrize("fraction", [0.3, 0.03, 1e-3, 1e-5])
 @pytest.mark.parametrize("case", SINGLE, ids=str)
 def test_columns_that_depend_on_each_other(case, fraction):
-    """The fits are certified elsewhere, soon, on a support whose columns do not depend on each other."""
+    """The fits are certified elsewhere, soon, on columns that do not depend on each other."""
     X, y = dependent(300)
     terms = dict(case, alpha=fraction * alpha_max(X, y, **case))
     model = SparseLpRegressor(p=1.0, tol=1e-10, **terms).fit(X, y)
@@ -312,7 +312,8 @@ def test_kernel_solves_the_problem_of_its_matrix():
     coefs, figures, w = np.empty((3, 8)), np.empty((3, 4)), np.zeros(8)
     n_done = lasso_on_gram(
         matrix, np.ones(8), -centred.T @ target / 50, target @ target / 50, alphas, 0.0, False,
-        100, 1e-12, np.inf, w, coefs, figures, np.empty(32), np.empty((9, 9)), np.zeros(10, dtype=np.int32),
+        100, 1e-12, np.inf, w, coefs, figures, np.empty(32), np.empty((9, 9)),
+        np.zeros(10, dtype=np.int32),
     )  # fmt: skip
     assert n_done == 3
     for alpha, coef, (objective, gap, *_) in zip(alphas, coefs, figures, strict=True):

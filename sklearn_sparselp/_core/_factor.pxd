@@ -1,6 +1,6 @@
 # The Cholesky factor of a symmetric matrix whose rows join and leave.
-# Invariant: the first n rows and columns of `factor`, an upper triangle in rows of `stride` values, hold U with U.T U the
-# matrix of `order`. What lies below the diagonal is never read.
+# Invariant: the first n rows and columns of `factor`, an upper triangle in rows of `stride` values, hold U with U.T U
+# the matrix of `order`. What lies below the diagonal is never read.
 
 from libc.math cimport sqrt
 from scipy.linalg.cython_blas cimport dtrsv

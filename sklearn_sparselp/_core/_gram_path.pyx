@@ -115,7 +115,7 @@ cdef bint enter(Fit* m) noexcept nogil:
 cdef bint factorise(Fit* m, bint anew) noexcept nogil:
     # Bring the factor to the support; return whether it has one.
     cdef int n = 0, info = 0, missing = 0, a, b, room = m.room_size
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t k
     cdef const double* row
     cdef double pivot
     for k in range(m.size):
