@@ -252,7 +252,7 @@ INTERRUPTED = """
     import os, signal, sys, threading, time, warnings
     import numpy as np
     from scipy import sparse
-    from sklearn_sparselp import SparseLpRegressor
+    from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV
     from sklearn_sparselp._core._cd import QuadraticModel, sweep
     from sklearn_sparselp._core._penalty import LpPenalty
     from sklearn_sparselp._solvers import SOLVERS
@@ -272,7 +272,12 @@ INTERRUPTED = """
         p = 1.5 if SOLVERS[solver].smooth_only else 0.5
         SparseLpRegressor(p, 1e-4, solver=solver, tol=0.0, max_iter=10**9).fit(X, y)
 
-    tasks = [("kernel", endless_kernel)]
+    def folds_in_threads():
+        # A fold is one long call of a kernel, in a thread that no signal reaches.
+        Z = rng.normal(size=(400, 200))
+        SparseLpRegressorCV(alphas=100_000, eps=1e-6, cv=4, n_jobs=2).fit(Z, Z @ rng.normal(size=200))
+
+    tasks = [("kernel", endless_kernel), ("folds", folds_in_threads)]
     for solver in SOLVERS:
         tasks.append((solver + " dense", lambda solver=solver: fit(solver, X)))
         tasks.append((solver + " sparse", lambda solver=solver: fit(solver, sparse.csr_array(X))))
@@ -307,7 +312,7 @@ def test_ctrl_c_ends_a_fit_within_a_second():
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
-    assert len(lines) == 1 + 2 * len(SOLVERS)
+    assert len(lines) == 2 + 2 * len(SOLVERS)
     seconds = [float(re.fullmatch(r".+ after (\S+)", line).group(1)) for line in lines]
     assert max(seconds) < 1.0, lines
 

@@ -19,8 +19,9 @@ cdef int MOST_SINGULAR = 3
 cdef int MOST_LEGS = 10
 # A row of the factor that joins or leaves costs as much as this share of a new factor: 1 ms for 20 ms at 900 rows.
 cdef int UPDATES_PER_FACTOR = 12
-# Entries of the matrix that are read between two looks at pending signals: about 50 ms of work.
-cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 50_000_000
+# Entries of the matrix that are read in one call, about: 50 ms of work. A thread that is not the main one learns of
+# an interrupt between calls only.
+cdef Py_ssize_t WORK_PER_CALL = 50_000_000
 # Of a matrix scaled to unit diagonal: a smaller pivot is rounding.
 cdef double SMALLEST_PIVOT = 1e-11
 # Of the largest gradient at w = 0.
@@ -407,7 +408,8 @@ def lasso_on_gram(
     Returns
     -------
     n_done : int
-        How many fits have reached ``tol``; the rest of ``coefs`` and ``figures`` is not written.
+        How many fits have reached ``tol``; the rest of ``coefs`` and ``figures`` is not written. Fewer than all
+        also where they have taken long: another call goes on from w.
     """
     cdef Fit m
     cdef Py_ssize_t k, j, epochs
@@ -438,8 +440,8 @@ def lasso_on_gram(
             figures[k, 1] = gap
             figures[k, 2] = violation
             figures[k, 3] = <double> epochs
-            if m.work > WORK_BETWEEN_SIGNALS:
-                m.work = 0
+            if m.work > WORK_PER_CALL:
                 with gil:
                     PyErr_CheckSignals()
+                    return k + 1
     return alphas.shape[0]
