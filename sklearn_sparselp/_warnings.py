@@ -6,14 +6,18 @@ import os
 import sys
 import warnings
 
+import joblib
 import sklearn
 
-# A frame of these is no line that a user has written.
-INSIDE = tuple(os.path.join(os.path.dirname(path), "") for path in (__file__, sklearn.__file__))
+# A frame of these is no line that a user has written. scikit-learn's searches call through joblib.
+INSIDE = tuple(
+    os.path.join(os.path.dirname(path), "")
+    for path in (__file__, sklearn.__file__, joblib.__file__)
+)
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
-    """Issue a warning from the nearest line outside this package and scikit-learn.
+    """Issue a warning from the nearest line outside this package, scikit-learn and joblib.
 
     Parameters
     ----------

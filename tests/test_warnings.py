@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,6 +22,10 @@ UNFINISHED = {
     "separated": (SparseLpClassifier(alpha=0.0), y > 0),
     "pipeline": (
         make_pipeline(StandardScaler(), SparseLpRegressor(alpha=1e-4, max_iter=1, tol=1e-12)),
+        y,
+    ),
+    "search": (
+        GridSearchCV(SparseLpRegressor(max_iter=1, tol=1e-12), {"alpha": [1e-3, 1e-4]}, cv=2),
         y,
     ),
 }
