@@ -62,6 +62,7 @@ BAD = [
     ("a.svm", b"1 2:2\n2 1:nan\n", "feature 0 of sample 1 is not finite"),
     ("a.svm", b"", "holds no samples"),
     ("a.npz", b"PK\x03\x04 broken", "is no npz that can be read"),
+    ("a.npz", b"broken", "is no npz that can be read: no zip archive, or cut off."),
     ("a.parquet", b"PAR1 broken", "is no parquet file that can be read"),
 ]
 
@@ -197,3 +198,9 @@ def test_predict_says_which_columns_are_missing(tmp_path, model, capsys):
     write(tmp_path / "b.svm", np.column_stack([X, X]), Y)
     assert call("predict", model, tmp_path / "b.svm") == 1
     assert "line 1: feature 11, but the model has 10 features" in capsys.readouterr().err
+
+
+def test_texts_are_no_targets_of_a_regression(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("a,t\n1,low\n2,high\n3,low\n")
+    assert call("fit", tmp_path / "a.csv", "--task", "regression", "--alpha", 0.1) == 1
+    assert "holds texts such as 'low', regression needs numbers" in capsys.readouterr().err

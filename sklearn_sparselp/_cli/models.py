@@ -48,7 +48,7 @@ def task_of(y: np.ndarray, options: argparse.Namespace, where: str) -> str:
         labels = not numbers or np.unique(y).size == 2
         task = CLASSIFICATION if labels else REGRESSION
     if task == REGRESSION and y.dtype.kind == "U":
-        raise CommandError(f"{where} holds texts such as {y[0]!r}, regression needs numbers.")
+        raise CommandError(f"{where} holds texts such as {str(y[0])!r}, regression needs numbers.")
     n_distinct = np.unique(y).size
     if n_distinct == 1:
         raise CommandError(f"{where} is {y[0]} in every sample: there is nothing to learn.")
