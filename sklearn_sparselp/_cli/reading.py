@@ -304,7 +304,9 @@ def _read_npz(source: Source, with_target: bool = True) -> Samples:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 # NumPy would take it for a pickle and suggest to run what is in it.
-                raise CommandError(f"{path}: is no npz that can be read: no zip archive, or cut off.")
+                raise CommandError(
+                    f"{path}: is no npz that can be read: no zip archive, or cut off."
+                )
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 held = {name: arrays[name] for name in arrays.files}
