@@ -275,7 +275,8 @@ INTERRUPTED = """
     def folds_in_threads():
         # A fold is one long call of a kernel, in a thread that no signal reaches.
         Z = rng.normal(size=(400, 200))
-        SparseLpRegressorCV(alphas=100_000, eps=1e-6, cv=4, n_jobs=2).fit(Z, Z @ rng.normal(size=200))
+        target = Z @ rng.normal(size=200)
+        SparseLpRegressorCV(alphas=100_000, eps=1e-6, cv=4, n_jobs=2).fit(Z, target)
 
     tasks = [("kernel", endless_kernel), ("folds", folds_in_threads)]
     for solver in SOLVERS:
