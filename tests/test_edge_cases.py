@@ -9,7 +9,7 @@ from layouts import LAYOUTS, regression
 from reference import Reference, prox
 from scipy import sparse
 
-from sklearn_sparselp import SparseLpRegressor
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 from sklearn_sparselp._solvers import SOLVERS
 
 STORED = ["dense_c", "dense_f", "csr_array_int32", "csc_matrix_int64"]
@@ -288,3 +288,22 @@ def test_a_large_alpha_gives_the_null_model(p):
     assert not model.coef_.any()
     assert model.objective_ == pytest.approx(0.5 * y.var())
     assert model.n_iter_ == 1
+
+
+@pytest.mark.parametrize("layout", ["dense_c", "dense_f", "csr_array_int32", "csc_array_int32"])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_column_whose_squares_overflow_is_named(classes, layout):
+    """No curvature bound is finite: its coefficient would stay 0 under a certificate of 0."""
+    X = np.random.default_rng(0).normal(size=(30, 5))
+    y = X[:, 3].copy()
+    X[:, 3] *= 1e160
+    if classes:
+        y = np.digitize(y, np.quantile(y, np.arange(1, classes) / classes))
+    model = SparseLpClassifier(alpha=1e-3) if classes else SparseLpRegressor(alpha=1e-3)
+    before = dict(vars(model))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match="squares of feature 3 of X overflow"),
+    ):
+        model.fit(LAYOUTS[layout](X), y)
+    assert vars(model) == before

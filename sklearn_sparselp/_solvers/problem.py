@@ -103,6 +103,11 @@ class Problem:
         Which features no term penalises.
     offset : ndarray of shape (n_samples,), or float
         What the predictions hold besides X w and the intercept.
+
+    Raises
+    ------
+    ValueError
+        Where the squares of a column overflow: no curvature bound could be given.
     """
 
     def __init__(
@@ -120,6 +125,11 @@ class Problem:
         self.fit_intercept = fit_intercept
         self.weights = design.normalised_weights(sample_weight)
         self.sums, squares = design.moments(self.weights, fit_intercept)
+        if not squares.max(initial=0.0) < np.inf:
+            j = int(np.argmax(~(squares < np.inf)))
+            raise ValueError(
+                f"The squares of feature {j} of X overflow. Scale its values, below about 1e150 in modulus."
+            )
         # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
         usable = (squares > noise) & ~penalty.dropped()
