@@ -92,6 +92,8 @@ def test_prox_is_the_root_to_four_units_in_the_last_place(order, z, scale):
 
 
 @SETTINGS
+@example(order=2 / 3, z=-137.2141, shift=-0.2264)
+@example(order=2 / 3, z=137.2141, shift=-0.2264)
 @given(order=orders, z=exponents, shift=st.floats(-2, 2))
 def test_prox_is_as_accurate_where_both_terms_matter(order, z, shift):
     z = 10.0**z
@@ -145,6 +147,32 @@ def test_ties_at_the_threshold_go_to_zero(order):
     jump = float(threshold(0.7, order))
     assert prox_lp(jump * (1 - 1e-14), 0.7, order) == 0.0
     assert prox_lp(jump * (1 + 1e-14), 0.7, order) > 0.5 * jump * 2 * (1 - order) / (2 - order)
+
+
+@pytest.mark.parametrize("order", [0.1, 0.5, 0.9, 1 - 1e-9])
+@pytest.mark.parametrize("scale", [1e-290, 1e-250, 7.267e268, 1e290])
+def test_the_threshold_is_as_sharp_at_the_ends_of_the_range(order, scale):
+    with mpmath.workdps(40):
+        jump = float(threshold(scale, order))
+    assert prox_lp(jump * (1 - 1e-14), scale, order) == 0.0
+    assert prox_lp(jump * (1 + 1e-14), scale, order) > 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", SPECIAL_ORDERS + NEIGHBOURS)
+def test_entries_of_an_array_are_mapped_as_if_alone(order, dtype):
+    # More of them than are worked on at once, ordinary ones beside those of every other case.
+    rng = np.random.default_rng(0)
+    z = (rng.standard_normal(301) * 10.0 ** rng.integers(-2, 2, 301)).astype(dtype)
+    scale = rng.exponential(size=301).astype(dtype)
+    z[::7], scale[::11] = 0.0, 0.0
+    z[[5, 15, 25, 35]] = np.nan, np.inf, -np.inf, np.finfo(dtype).tiny
+    scale[[6, 15, 26]] = np.inf, np.finfo(dtype).max, np.finfo(dtype).tiny
+    for positive in (False, True):
+        got = prox_lp(z, scale, order, positive=positive)
+        pairs = zip(z, scale, strict=True)
+        alone = [prox_lp(*pair, order, positive=positive) for pair in pairs]
+        np.testing.assert_allclose(got, alone, rtol=4 * np.finfo(dtype).eps)
 
 
 def test_soft_threshold_is_exact():
