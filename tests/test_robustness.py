@@ -6,9 +6,12 @@ import warnings
 import numpy as np
 import pytest
 from comparison.certificates import Certifier, Task
+from engine import make_problem
+from reference import Reference
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sparselp import SparseLpRegressor, sparse_lp_path
+from sklearn_sparselp._solvers import solve
 
 N, TOL = 40, 1e-5
 BOTH_NUMBERS = re.compile(r"(duality gap|fixed-point residual) \d\S* > \d\S*\. Increase")
@@ -101,3 +104,24 @@ def test_a_fit_that_stops_early_has_the_best_objective_that_it_saw(name, p):
         assert value == pytest.approx(model.objective_, rel=1e-10)
         assert value <= last * (1.0 + 1e-9)
         last = value
+
+
+@pytest.mark.parametrize("fraction", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("p", [0.5, 0.8, 1.0])
+def test_squared_hinge_does_not_creep_where_the_classes_are_separated(p, fraction):
+    # The loss is 0 in most directions: models of it say little about where to go, and steps along them are short.
+    rng = np.random.default_rng(0)
+    X = np.asfortranarray(rng.standard_normal((100, 500)))
+    y = (X[:, :5].sum(axis=1) + 0.5 * rng.standard_normal(100) > 0.0).astype(np.float64)
+    case = {"p": p, "loss": "squared_hinge"}
+    gradient = X.T @ make_problem(X, y, {**case, "alpha": 0.0}).null_raw_gradient
+    case["alpha"] = fraction * np.abs(gradient).max()
+    (result,) = solve([make_problem(X, y, case)], solver="cd", tol=1e-6)
+    assert result.converged
+    assert result.n_iter <= 1000
+    history = np.array(result.history)
+    assert (np.diff(history) <= 1e-12 * history[:-1]).all()
+    reference = Reference(X, y, **case)
+    assert result.objective == pytest.approx(reference.objective(result.coef), rel=1e-9)
+    # A gap says less about the residual.
+    assert reference.fixed_point_residual(result.coef) <= (2e-6 if p < 1.0 else 1e-3)

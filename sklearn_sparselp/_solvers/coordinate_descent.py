@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._core._penalty import entry_gradients
 from .certificate import Certificate, Certifier
 from .class_states import ClassStates
 from .descent_state import DescentState
@@ -34,12 +35,22 @@ WHOLE_FACTOR = 1e-3
 GAP_FACTOR = 0.1
 # Up to so many stored values a solution is made to depend on tol hardly at all, whatever that takes.
 SMALL_DESIGN = 10_000
+# A detour through stronger penalties, each so many times as strong as the next, begins after so many epochs.
+# Squared hinge, 200 x 1000 normal values, p = 1/2, alpha_max/1000: 3570 epochs without, 415 along the detour.
+DETOUR_RATIO = 2.0
+DETOUR_FROM = 50
+DETOUR_STAGES = 30
+DETOUR_TOL = 0.03
 
 
 def coordinate_descent(
-    problem: Problem, *, max_iter: int, tol: float, coef: np.ndarray, intercept: float, carry: Carry | None = None
-) -> Requests:
+    problem: Problem, *, max_iter: int, tol: float, coef: np.ndarray, intercept: float, carry: Carry | None = None,
+    detour: bool = True,
+) -> Requests:  # fmt: skip
     """Minimise F_tau by cyclic updates ``w_j <- T_j(w_j - g_j / L_j)``.
+
+    From a zero start it takes a detour through stronger penalties where the loss is so flat that the support has more
+    features than there are samples at which it bends: models of it say little about where to go, and steps are short.
 
     Parameters
     ----------
@@ -54,6 +65,8 @@ def coordinate_descent(
         Start; moved to its optimum at once.
     carry : Carry or None
         Of the fit that ended at the start; brought up to date.
+    detour : bool
+        Whether a detour is allowed.
 
     Returns
     -------
@@ -103,6 +116,15 @@ def coordinate_descent(
         finishing = finishing and small
         if (converged and not finishing) or epochs >= max_iter:
             break
+        creeping = detour and not warm and isinstance(state, DescentState) and state.flat
+        if creeping and epochs >= DETOUR_FROM:
+            detour = creeping = False
+            found = yield from _through_stronger(problem, max_iter - epochs, tol, intercept)
+            if found is not None:
+                epochs += found.n_iter
+                if found.objective < certificate.objective:
+                    state = DescentState(problem, found.coef, found.intercept)
+                    continue
         resting = state.idle or (len(history) > 1 and history[-1] == history[-2])
         if resting and not problem.convex and state.jump(certificate, 0.5 * tol):
             epochs += 1
@@ -113,7 +135,8 @@ def coordinate_descent(
         gap_limit = max(0.3 * tol * problem.null_objective, (0.0 if whole else GAP_FACTOR) * certificate.dual_gap)
         inner = (WHOLE_FACTOR if whole else INNER_FACTOR) * certificate.violation
         del certificate
-        epochs += state.descend(features, inner, gap_limit, max_iter - epochs)
+        limit = max_iter - epochs
+        epochs += state.descend(features, inner, gap_limit, min(limit, DETOUR_FROM) if creeping else limit)
     return SolveResult(
         coef=state.w,
         intercept=state.intercept,
@@ -125,6 +148,39 @@ def coordinate_descent(
         history=history,
         solver="cd",
     )
+
+
+def _through_stronger(
+    problem: Problem, max_iter: int, tol: float, intercept: float
+) -> Generator[np.ndarray, np.ndarray, SolveResult | None]:
+    """Solve the problem from 0 through stronger penalties, the strongest of which hardly lets a feature in.
+
+    Returns None where the penalty has one strength only, or no strength that keeps features out.
+    """
+    gradient = np.abs((yield problem.null_raw_gradient))
+    stages = [problem]
+    while len(stages) <= DETOUR_STAGES:
+        stronger = problem.stronger(DETOUR_RATIO ** len(stages))
+        if stronger is None:
+            return None
+        entry = entry_gradients(stronger.penalty, stronger.lipschitz)
+        if not ((gradient > entry) & (entry > 0.0) & problem.usable).any():
+            break
+        stages.append(stronger)
+    if len(stages) == 1:
+        return None
+    coef, used, top = np.zeros(gradient.shape), 0, len(stages)
+    while stages:
+        if used >= max_iter:
+            del stages[1:]
+        stage = stages.pop()
+        # What a strength has to say shows in violations that are small beside it.
+        enough = max(tol, DETOUR_TOL * DETOUR_RATIO ** (len(stages) - top)) if stages else tol
+        result = yield from coordinate_descent(
+            stage, max_iter=max(max_iter - used, 0), tol=enough, coef=coef, intercept=intercept, detour=False
+        )
+        coef, intercept, used = result.coef, result.intercept, used + result.n_iter
+    return replace(result, n_iter=min(used, max_iter))
 
 
 def working_set(problem: Problem, w: np.ndarray, certificate: Certificate) -> np.ndarray:

@@ -72,6 +72,12 @@ class DescentState:
         self._precision = 1.0
         self.refresh()
 
+    @property
+    def flat(self) -> bool:
+        """Whether the loss bends at some of the samples only, and at fewer than there are features in the support."""
+        weighted = np.count_nonzero(self.problem.weights)
+        return np.count_nonzero(self.curvature) < min(np.count_nonzero(self.w), weighted)
+
     def refresh(self, block: ColumnBlock | None = None, features: np.ndarray | None = None) -> None:
         """Recompute predictions and derivatives from the coefficients, the intercept at its optimum.
 

@@ -165,6 +165,13 @@ class Problem:
         other._take(self._unbound.at(alpha, p, sparsity_threshold))
         return other
 
+    def stronger(self, factor: float) -> Self | None:
+        """Return this problem with a penalty so many times as strong, None where that has no strength."""
+        try:
+            return self.at(factor * self._unbound.alpha)
+        except (AttributeError, NotImplementedError):
+            return None
+
     def reweighted(self, sample_weight: np.ndarray) -> Problem:
         """Return the problem of the same data with other weights."""
         return Problem(self.design, self.y, self.loss, self._unbound, sample_weight, self.fit_intercept)
