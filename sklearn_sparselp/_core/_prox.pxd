@@ -2,7 +2,8 @@
 # With t = z s the root of t + scale p t^(p-1) = z is that of s + a s^(p-1) = 1, a = scale p z^(p-2): one number
 # decides everything. Ties at the threshold go to 0.
 
-from libc.math cimport INFINITY, NAN, cbrt, copysign, exp, expm1, fabs, fma, isfinite, isnan, log, log1p, log2, pow, sqrt
+from libc.math cimport INFINITY, NAN, cbrt, copysign, exp, expm1, fabs, fma, isfinite, isnan
+from libc.math cimport log, log1p, log2, pow, sqrt
 
 
 cdef enum ProxRule:
@@ -234,8 +235,8 @@ cdef inline double half_root(double a) noexcept nogil:
     return 0.0 if a >= 0.27216552697590868 else q
 
 
-# Two thirds: u = t^(1/3), u^4 - z u + 2/3 scale = 0, and r = u / z^(1/3), r^4 - r + a = 0 for a < (1/2)^(4/3), the larger
-# root. Cao, Sun, Xu 2013 solve it by radicals.
+# Two thirds: u = t^(1/3), u^4 - z u + 2/3 scale = 0, and r = u / z^(1/3), r^4 - r + a = 0 for a < (1/2)^(4/3), the
+# larger root. Cao, Sun, Xu 2013 solve it by radicals.
 
 
 cdef inline double two_thirds_start(double z, double scale) noexcept nogil:
