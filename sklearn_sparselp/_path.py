@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from threading import Event
 from typing import Any
@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from ._base import Task
-from ._solvers import Cancelled, Carry, LassoPath, Problem, SolveResult, solve
+from ._solvers import Batch, Cancelled, Carry, LassoPath, LogLossPath, Problem, SolveResult, solve
 from ._warnings import warn_caller
 
 # The closed form is a chain of so many roundings, at most.
@@ -174,17 +174,10 @@ def mask_free_from(problems: Sequence[Problem], p: float, tau: float) -> float:
     return widest * tau ** (2.0 - p) / (2.0 * (1.0 - p)) * (1.0 + ROUNDING)
 
 
-def follow(
-    problems: Sequence[Problem],
-    alphas: np.ndarray,
-    nulls: Sequence[NullPoint],
-    *,
-    start: Sequence[SolveResult] | None = None,
-    lasso_ratio: float = 0.0,
-    polish: bool = True,
-    **options: Any,
-) -> Iterator[list[SolveResult]]:
-    """Yield the results of the problems for one alpha after the other, each from the one before.
+class Follow:
+    """The results of the problems for one alpha after the other, each from the one before.
+
+    Iteration yields them one by one.
 
     Parameters
     ----------
@@ -203,29 +196,66 @@ def follow(
     **options : dict
         ``solver``, ``max_iter``, ``tol`` and ``cancelled`` of `solve`.
     """
-    options["warn"] = False
-    state = _Warm(nulls, polish)
-    if options.get("solver", "auto") in ("auto", "cd"):
-        state.compile(problems, nulls, alphas)
-    if start is not None:
-        state.restart(start)
-    lasso = _Warm(nulls, polish)
-    for alpha in map(float, alphas):
-        results = state.advance(problems, alpha, **options)
-        if lasso_ratio > 0.0:
-            lasso.advance(problems, lasso_ratio * alpha, 1.0, **(options | {"solver": "auto"}))
-            others = solve(
-                [problem.at(alpha) for problem in problems],
-                coef_init=lasso.coefs,
-                intercept_init=lasso.intercepts,
-                **options,
-            )
-            lower = [b.objective < a.objective for a, b in zip(results, others, strict=True)]
-            results = [
-                b if better else a for a, b, better in zip(results, others, lower, strict=True)
-            ]
-            state.move(results, lower)
-        yield results
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        alphas: np.ndarray,
+        nulls: Sequence[NullPoint],
+        *,
+        start: Sequence[SolveResult] | None = None,
+        lasso_ratio: float = 0.0,
+        polish: bool = True,
+        **options: Any,
+    ):
+        self._problems, self._alphas, self._nulls = problems, alphas, nulls
+        self._start, self._lasso_ratio, self._polish = start, lasso_ratio, polish
+        self._options = options | {"warn": False}
+        self._compiled = options.get("solver", "auto") in ("auto", "cd")
+
+    def at_once(self) -> Batch | None:
+        """Return the fits of a single problem at all alphas where compiled loops make them together."""
+        problem = self._problems[0]
+        if len(self._problems) > 1 or not self._compiled or self._start is not None:
+            return None
+        if self._lasso_ratio > 0.0 or not LassoPath.applies(problem):
+            return None
+        cancelled = self._options.get("cancelled")
+        path = LassoPath(problem, self._nulls[0].gradient, self._alphas, self._polish)
+        batch = path.at_once(self._options["tol"], self._options["max_iter"], cancelled)
+        _check_cancelled(cancelled)
+        return batch
+
+    def __iter__(self) -> Iterator[list[SolveResult]]:
+        problems, options = self._problems, self._options
+        state = _Warm(self._nulls, self._polish)
+        if self._compiled:
+            state.compile(problems, self._nulls, self._alphas)
+        if self._start is not None:
+            state.restart(self._start)
+        lasso = _Warm(self._nulls, self._polish)
+        for alpha in map(float, self._alphas):
+            results = state.advance(problems, alpha, **options)
+            if self._lasso_ratio > 0.0:
+                near = self._lasso_ratio * alpha
+                lasso.advance(problems, near, 1.0, **(options | {"solver": "auto"}))
+                others = solve(
+                    [problem.at(alpha) for problem in problems],
+                    coef_init=lasso.coefs,
+                    intercept_init=lasso.intercepts,
+                    **options,
+                )
+                lower = [b.objective < a.objective for a, b in zip(results, others, strict=True)]
+                results = [
+                    b if better else a for a, b, better in zip(results, others, lower, strict=True)
+                ]
+                state.move(results, lower)
+            yield results
+
+
+def _check_cancelled(cancelled: Event | None) -> None:
+    if cancelled is not None and cancelled.is_set():
+        raise Cancelled
 
 
 class _Warm:
@@ -235,17 +265,18 @@ class _Warm:
         self.coefs = [null.coef for null in nulls]
         self.intercepts = [null.intercept for null in nulls]
         self._carries = [Carry(null.gradient, polish=polish) for null in nulls]
-        self._compiled: list[LassoPath] = []
+        self._compiled: list[LassoPath | LogLossPath] = []
 
     def compile(
         self, problems: Sequence[Problem], nulls: Sequence[NullPoint], alphas: np.ndarray
     ) -> None:
         """Follow the path by compiled loops as far as these go."""
-        if all(LassoPath.applies(problem) for problem in problems):
-            self._compiled = [
-                LassoPath(problem, null.gradient, alphas, carry.polish)
-                for problem, null, carry in zip(problems, nulls, self._carries, strict=True)
-            ]
+        for kind in (LassoPath, LogLossPath):
+            if all(kind.applies(problem) for problem in problems):
+                self._compiled = [
+                    kind(problem, null.gradient, alphas, carry.polish)
+                    for problem, null, carry in zip(problems, nulls, self._carries, strict=True)
+                ]
 
     def advance(
         self, problems: Sequence[Problem], alpha: float, p: float | None = None, **options: Any
@@ -278,8 +309,7 @@ class _Warm:
     def _by_compiled(
         self, alpha: float, *, max_iter: int, tol: float, cancelled: Event | None = None, **_: Any
     ) -> list[SolveResult] | None:
-        if cancelled is not None and cancelled.is_set():
-            raise Cancelled
+        _check_cancelled(cancelled)
         results = []
         for path in self._compiled:
             result = path.fit(alpha, tol, max_iter)
@@ -301,26 +331,35 @@ def collect(
     task: Task,
     p: float,
     alphas: np.ndarray,
-    fits: Iterator[list[SolveResult]],
+    fits: Iterable[list[SolveResult]],
     report: Callable[[float, int, int], object] | None = None,
+    kept: dict[int, list[SolveResult]] | None = None,
 ) -> SparseLpPath:
-    """Return the path of the results that `follow` yields.
+    """Return the path of the results of a `Follow`.
 
     Parameters
     ----------
     task : Task
     p : float
     alphas : ndarray of shape (n_alphas,)
-    fits : iterator of list of SolveResult
+    fits : iterable of list of SolveResult
     report : callable, optional
         Called after each fit with alpha and the numbers of coefficients and epochs.
+    kept : dict, optional
+        Its keys are positions whose results are put there.
     """
+    kept = {} if kept is None else kept
+    if report is None and isinstance(fits, Follow) and (batch := fits.at_once()) is not None:
+        kept.update({k: [batch.result(k)] for k in kept})
+        return _of_batch(batch, task, p, alphas)
     n_features = task.X.shape[1]
     n_rows = sum(problem.design.n_features for problem in task.problems) // n_features
     rows: list[_Rows] = [_Rows(n_features, task.X.dtype) for _ in range(n_rows)]
     table: list[tuple[float, float, float, int, int, bool]] = []
     intercepts: list[Any] = []
-    for alpha, results in zip(alphas, fits, strict=True):
+    for k, (alpha, results) in enumerate(zip(alphas, fits, strict=True)):
+        if k in kept:
+            kept[k] = results
         coefs = [row for result in results for row in result.coef.reshape(-1, n_features)]
         n_coefs = sum(row.append(values) for row, values in zip(rows, coefs, strict=True))
         found = results[0]
@@ -355,6 +394,38 @@ def collect(
         n_iters=n_iters.astype(np.int64),
         df=df.astype(np.int64),
         converged=converged,
+        classes=task.classes,
+    )
+
+
+def _of_batch(batch: Batch, task: Task, p: float, alphas: np.ndarray) -> SparseLpPath:
+    n_features, dtype = task.X.shape[1], task.X.dtype
+    present = batch.coefs != 0.0
+    df = np.count_nonzero(present, axis=1)
+    coefs: np.ndarray | sparse.csr_array
+    if int(df.sum()) >= SPARSE_BELOW * alphas.size * n_features:
+        coefs = np.zeros((alphas.size, n_features), dtype=dtype)
+        coefs[:, batch.features] = batch.coefs
+    else:
+        coefs = sparse.csr_array(
+            (
+                batch.coefs[present].astype(dtype),
+                batch.features[present.nonzero()[1]].astype(np.int32),
+                np.concatenate([[0], np.cumsum(df)]).astype(np.int32),
+            ),
+            shape=(alphas.size, n_features),
+        )
+    return SparseLpPath(
+        p=p,
+        alphas=np.array(alphas),
+        coefs=coefs,
+        intercepts=batch.intercepts,
+        objectives=batch.objectives,
+        dual_gaps=batch.dual_gaps,
+        fixed_point_residuals=batch.residuals,
+        n_iters=batch.n_iters,
+        df=df,
+        converged=np.ones(alphas.size, dtype=bool),
         classes=task.classes,
     )
 

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from ._base import SparseLpModel, Task
 from ._path import (
+    Follow,
     SparseLpPath,
     collect,
-    follow,
     grid_start,
     largest_alpha,
     null_points,
@@ -251,7 +251,7 @@ def sparse_lp_path(
     if continuation and order < 1.0:
         top = largest_alpha(task.problems, nulls, order, tau)
         ratio = largest_alpha(task.problems, nulls, 1.0, tau) / top if top > 0.0 else 0.0
-    fits = follow(
+    fits = Follow(
         task.problems, alphas, nulls, lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol
     )
     with one_blas_thread(task.problems[0].design):

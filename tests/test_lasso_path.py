@@ -32,15 +32,21 @@ def both(monkeypatch):
 
     def run(X, y, **options):
         counts = {"fits": 0, "left": 0}
-        fit = LassoPath.fit
+        fit, at_once = LassoPath.fit, LassoPath.at_once
 
         def counting(self, *arguments):
             result = fit(self, *arguments)
             counts["left" if result is None else "fits"] += 1
             return result
 
+        def counting_all(self, *arguments):
+            batch = at_once(self, *arguments)
+            counts["fits"] += 0 if batch is None else len(batch)
+            return batch
+
         with monkeypatch.context() as patch:
             patch.setattr(LassoPath, "fit", counting)
+            patch.setattr(LassoPath, "at_once", counting_all)
             compiled = sparse_lp_path(X, y, **options)
         with monkeypatch.context() as patch:
             without_compiled_loops(patch)

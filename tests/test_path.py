@@ -240,7 +240,7 @@ def test_two_targets_are_refused():
 def test_one_warning_speaks_for_all_fits_and_points_at_the_caller():
     line = inspect.currentframe().f_lineno + 2
     with pytest.warns(ConvergenceWarning, match=r"of 20 fits of the path.*duality gap") as seen:
-        sparse_lp_path(X, Y, alphas=20, max_iter=1, tol=1e-12)
+        sparse_lp_path(X, Y, alphas=20, loss="huber", max_iter=1, tol=1e-12)
     assert [(warning.filename, warning.lineno) for warning in seen] == [(__file__, line)]
 
 

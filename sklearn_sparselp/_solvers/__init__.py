@@ -2,16 +2,19 @@
 
 from .design import Design
 from .driver import SOLVERS, Cancelled, one_blas_thread, solve
-from .lasso_path import LassoPath
+from .lasso_path import Batch, LassoPath
+from .log_loss_path import LogLossPath
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 
 __all__ = [
     "SOLVERS",
+    "Batch",
     "Cancelled",
     "Carry",
     "Design",
     "LassoPath",
+    "LogLossPath",
     "MultinomialProblem",
     "Problem",
     "SolveResult",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+from threading import Event
+
 import numpy as np
 
 from .._core._gram_path import lasso_on_gram
@@ -34,6 +37,54 @@ NEAR_MEAN = 30.0
 INNER = 0.3
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Fits at many strengths, converged, as arrays.
+
+    Attributes
+    ----------
+    n_features : int
+    features : ndarray of shape (n_columns,), dtype int64
+        Those that may have a coefficient.
+    coefs : ndarray of shape (n_alphas, n_columns)
+        Of these features.
+    intercepts, objectives, dual_gaps, residuals : ndarray of shape (n_alphas,)
+    violations : ndarray of shape (n_alphas,)
+        What ``residuals`` are in gradient units.
+    n_iters : ndarray of shape (n_alphas,), dtype int64
+    """
+
+    n_features: int
+    features: np.ndarray
+    coefs: np.ndarray
+    intercepts: np.ndarray
+    objectives: np.ndarray
+    dual_gaps: np.ndarray
+    residuals: np.ndarray
+    violations: np.ndarray
+    n_iters: np.ndarray
+
+    def __len__(self) -> int:
+        return self.coefs.shape[0]
+
+    def result(self, k: int) -> SolveResult:
+        """Return the fit at position k."""
+        coef = np.zeros(self.n_features)
+        coef[self.features] = self.coefs[k]
+        figures = self.objectives, self.dual_gaps, self.residuals
+        objective, gap, residual = (float(values[k]) for values in figures)
+        certificate = Certificate(objective, gap, residual, coef, float(self.violations[k]))
+        return result_of(coef, float(self.intercepts[k]), certificate, int(self.n_iters[k]))
+
+
+def joined(parts: list[Batch]) -> Batch:
+    """Return the fits of batches of the same features as one."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [entry.name for entry in fields(Batch) if entry.name not in ("n_features", "features")]
+    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
+
+
 class LassoPath:
     """Fits at one strength after the other.
 
@@ -51,7 +102,7 @@ class LassoPath:
 
     def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
         design = problem.design
-        self._problem, self._alphas, self._polish = problem, alphas, polish
+        self._problem, self._alphas, self._polish = problem, np.ascontiguousarray(alphas), polish
         self._null_gradient = null_gradient
         self._nearness: np.ndarray | None = None
         self._last = np.inf
@@ -72,10 +123,7 @@ class LassoPath:
         penalty = problem.penalty
         if not (problem.loss.quadratic and penalty.absolute) or problem.free.any() or not problem.n_usable:
             return False
-        if not problem.fit_intercept:
-            return True
-        far = problem.sums[problem.usable] ** 2 > farthest**2 * problem.lipschitz[problem.usable]
-        return not far.any()
+        return not far_from_origin(problem, farthest)
 
     @classmethod
     def pays(cls, problem: Problem, tol: float) -> bool:
@@ -147,22 +195,39 @@ class LassoPath:
         )  # fmt: skip
         return n_done, coefs, figures
 
-    def _on_all(self, alpha: float, tol: float, max_iter: int) -> None:
-        """Fit this strength and all after it; the matrix certifies them."""
+    def at_once(self, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch | None:
+        """Return the fits at all strengths, None where not all of them are done together or another thread says so."""
+        if not self._whole or self._alphas[-1] <= 0.0:
+            return None
+        parts: list[Batch] = []
+        n_left = self._alphas.size
+        while n_left and not (cancelled is not None and cancelled.is_set()):
+            # A call that has taken long ends before the last strength.
+            parts.append(self._batch(self._alphas[-n_left:], tol, max_iter))
+            if not len(parts[-1]):
+                return None
+            n_left -= len(parts[-1])
+        return None if n_left else joined(parts)
+
+    def _batch(self, alphas: np.ndarray, tol: float, max_iter: int) -> Batch:
+        """Return the fits at strengths until one fails; the matrix, which holds all features, certifies them."""
         problem, features = self._problem, self._gram.features
-        alphas = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
         n_done, coefs, figures = self._solve(alphas, tol, max_iter)
+        coefs, (objectives, gaps, violations, epochs) = coefs[:n_done], figures[:n_done].T
+        intercepts = np.full(n_done, problem.null_intercept)
+        if problem.fit_intercept:
+            intercepts -= coefs @ problem.sums[features]
         scale = problem.gradient_scale
-        for k in range(n_done):
-            coef = np.zeros(problem.design.n_features)
-            coef[features] = coefs[k]
-            intercept = problem.null_intercept
-            if problem.fit_intercept:
-                intercept -= float(problem.sums[features] @ coefs[k])
-            objective, gap, violation, epochs = figures[k].tolist()
-            residual = violation / scale if scale > 0.0 else 0.0
-            certificate = Certificate(objective, gap, residual, coef, violation)
-            self._ahead[float(alphas[k])] = _result(coef, intercept, certificate, int(epochs))
+        residuals = violations / scale if scale > 0.0 else np.zeros(n_done)
+        n_iters = np.maximum(epochs, 1.0).astype(np.int64)
+        n_features = problem.design.n_features
+        return Batch(n_features, features, coefs, intercepts, objectives, gaps, residuals, violations, n_iters)
+
+    def _on_all(self, alpha: float, tol: float, max_iter: int) -> None:
+        """Fit this strength and all after it."""
+        alphas = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        batch = self._batch(alphas, tol, max_iter)
+        self._ahead = {float(alphas[k]): batch.result(k) for k in range(len(batch))}
 
     def _on_some(self, alpha: float, tol: float, max_iter: int) -> None:
         """Fit this strength; a pass over X certifies it."""
@@ -191,7 +256,7 @@ class LassoPath:
             certificate = certifier.certify(coef, prediction, raw, gradient)
             self._nearness = certificate.violations
             if certificate.holds(problem, tol):
-                self._ahead[alpha] = _result(coef, intercept, certificate, epochs)
+                self._ahead[alpha] = result_of(coef, intercept, certificate, epochs)
                 return
             if not self._join(certificate.violations, 0.0):
                 inner *= 0.1
@@ -211,9 +276,18 @@ class LassoPath:
         return np.ones(features.size) if factor is None else factor[features]
 
 
-def _result(
+def far_from_origin(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
+    """Whether a mean is of more standard deviations than so."""
+    if not problem.fit_intercept:
+        return False
+    usable, bound = problem.usable, farthest**2 / problem.curvature
+    return bool((problem.sums[usable] ** 2 > bound * problem.lipschitz[usable]).any())
+
+
+def result_of(
     coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int
 ) -> SolveResult:
+    """Return a converged fit."""
     return SolveResult(
         coef=coef,
         intercept=float(intercept),

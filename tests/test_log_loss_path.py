@@ -1,0 +1,204 @@
+"""The path for p = 1 and two classes, against scikit-learn and the general solver."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from sklearn_sparselp import SparseLpClassifier, sparse_lp_path
+from sklearn_sparselp._solvers import Design, LogLossPath, log_loss_path
+
+L1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
+
+
+def two_classes(n_samples, n_features, seed=0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features))
+    X[:, 1:] += 0.7 * X[:, :-1]
+    X += rng.normal(size=n_features)
+    w = np.where(np.arange(n_features) < 5, rng.normal(size=n_features), 0.0)
+    score = (X - X.mean(axis=0)) @ w + noise * rng.logistic(size=n_samples)
+    return X, np.where(score > 0.3, "yes", "no")
+
+
+def dense(coefs):
+    return coefs.toarray() if sparse.issparse(coefs) else coefs
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """Returns the path by models on Gram matrices, the one without, and how many fits the former made."""
+
+    def run(X, y, **options):
+        counts = {"fits": 0, "left": 0}
+        fit = LogLossPath.fit
+
+        def counting(self, *arguments):
+            result = fit(self, *arguments)
+            counts["left" if result is None else "fits"] += 1
+            return result
+
+        options = {"loss": "log_loss"} | options
+        with monkeypatch.context() as patch:
+            patch.setattr(LogLossPath, "fit", counting)
+            found = sparse_lp_path(X, y, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(LogLossPath, "applies", staticmethod(lambda problem: False))
+            general = sparse_lp_path(X, y, **options)
+        return found, general, counts
+
+    return run
+
+
+CASES = {
+    "plain": {},
+    "ridge": {"l2_reg": 0.05},
+    "no intercept": {"fit_intercept": False},
+    "weights": {"sample_weight": np.arange(80) % 3 * 0.5},
+    "class weights": {"class_weight": "balanced"},
+    "ridge, no intercept": {"l2_reg": 0.05, "fit_intercept": False},
+}
+
+
+@pytest.mark.parametrize("n_features", [12, 300])
+@pytest.mark.parametrize("case", CASES)
+def test_agrees_with_the_general_solver(both, case, n_features):
+    X, y = two_classes(80, n_features)
+    found, general, counts = both(X, y, alphas=15, eps=0.03, tol=1e-10, **CASES[case])
+    assert counts == {"fits": 15, "left": 0}
+    assert found.converged.all()
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-9)
+    np.testing.assert_allclose(dense(found.coefs), dense(general.coefs), atol=1e-4)
+    np.testing.assert_allclose(found.intercepts, general.intercepts, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["C", "F", "csr", "csc", "float32"])
+def test_any_storage(both, kind):
+    X, y = two_classes(80, 200)
+    X[np.abs(X) < 0.8] = 0.0
+    kinds = {
+        "C": np.ascontiguousarray(X),
+        "F": np.asfortranarray(X),
+        "csr": sparse.csr_array(X),
+        "csc": sparse.csc_array(X),
+        "float32": X.astype(np.float32),
+    }
+    found, general, counts = both(kinds[kind], y, alphas=10, eps=0.05, tol=1e-8)
+    assert counts == {"fits": 10, "left": 0}
+    assert found.coefs.dtype == kinds[kind].dtype
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n_features", [12, 300])
+def test_agrees_with_scikit_learn(n_features):
+    """Without intercept, which liblinear would penalise."""
+    X, y = two_classes(80, n_features)
+    options = {"alphas": 4, "eps": 0.1, "fit_intercept": False}
+    path = sparse_lp_path(X, y, loss="log_loss", tol=1e-11, **options)
+    for k in (1, 3):
+        theirs = LogisticRegression(
+            C=1.0 / (80 * path.alphas[k]), solver="liblinear", fit_intercept=False, tol=1e-9,
+            max_iter=100_000, **L1,
+        ).fit(X, y)  # fmt: skip
+        np.testing.assert_allclose(dense(path.coefs)[k], theirs.coef_[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("l2_reg", [0.0, 0.02])
+def test_figures_are_those_of_a_single_fit(l2_reg):
+    X, y = two_classes(80, 200)
+    path = sparse_lp_path(X, y, loss="log_loss", alphas=8, eps=0.05, l2_reg=l2_reg)
+    for k in (3, 7):
+        model = SparseLpClassifier(p=1, alpha=path.alphas[k], l2_reg=l2_reg, tol=1e-12).fit(X, y)
+        # Newton steps at the end: the coefficients hardly depend on tol.
+        assert path.objectives[k] == pytest.approx(model.objective_[0], rel=1e-9)
+        np.testing.assert_allclose(dense(path.coefs)[k], model.coef_[0], atol=1e-5)
+        assert path.fixed_point_residuals[k] < 1e-7
+
+
+def test_factors_constants_duplicates_and_dropped_features(both):
+    X, y = two_classes(80, 60)
+    X[:, 3] = 2.0
+    X[:, 4] = X[:, 5]
+    X[:, 6] = 0.0
+    factor = np.linspace(0.5, 2.0, 60)
+    factor[7] = np.inf
+    found, general, counts = both(X, y, alphas=15, eps=0.03, tol=1e-9, penalty_factor=factor)
+    assert counts["fits"] > 0
+    assert not dense(found.coefs)[:, [3, 6, 7]].any()
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-8)
+
+
+def test_separable_classes_and_a_saturated_support(both):
+    """The loss goes to 0 and its curvature with it."""
+    X, y = two_classes(30, 200, noise=0.0)
+    found, general, counts = both(X, y, alphas=30, eps=1e-4, tol=1e-7, max_iter=5000)
+    assert counts["fits"] > 20
+    assert found.converged.all()
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-3, atol=1e-7)
+
+
+def test_columns_of_any_scale(both):
+    X, y = two_classes(80, 40)
+    X *= np.geomspace(1e-3, 1e3, 40)
+    found, general, counts = both(X, y, alphas=15, eps=0.01, tol=1e-8)
+    assert counts["fits"] > 0
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-7)
+
+
+@pytest.mark.parametrize("order", [0.5, 1.5])
+def test_other_orders_go_to_the_general_solver(both, order):
+    X, y = two_classes(80, 12)
+    assert both(X, y, p=order, alphas=4)[2] == {"fits": 0, "left": 0}
+
+
+def test_other_problems_go_to_the_general_solver(both):
+    X, y = two_classes(80, 12)
+    factor = np.r_[0.0, np.ones(11)]
+    assert both(X, y, alphas=4, penalty_factor=factor)[2] == {"fits": 0, "left": 0}
+    assert both(X, y, alphas=4, loss="squared_hinge")[2] == {"fits": 0, "left": 0}
+    X[:, 0] += 1e5
+    assert both(X, y, alphas=4)[2] == {"fits": 0, "left": 0}
+
+
+def test_goes_on_where_others_have_fitted(both, monkeypatch):
+    X, y = two_classes(80, 200)
+    descend, calls = LogLossPath._descend, []
+
+    def failing(self, *arguments):
+        calls.append(arguments)
+        return None if len(calls) == 5 else descend(self, *arguments)
+
+    monkeypatch.setattr(LogLossPath, "_descend", failing)
+    found, general, counts = both(X, y, alphas=12, eps=0.05, tol=1e-9)
+    assert counts == {"fits": 11, "left": 1}
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-8)
+
+
+def test_after_too_many_failures_all_is_left(both, monkeypatch):
+    X, y = two_classes(80, 60)
+    monkeypatch.setattr(log_loss_path, "LARGEST", 2)
+    found, general, counts = both(X, y, alphas=20, eps=0.01)
+    assert counts["left"] > log_loss_path.MOST_FAILURES
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-4)
+
+
+def test_strengths_that_start_low_and_end_at_zero(both):
+    X, y = two_classes(80, 30, noise=3.0)
+    found, general, _ = both(X, y, alphas=np.array([0.02, 0.01, 0.0]), tol=1e-8)
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-6)
+
+
+def test_hardly_more_than_one_pass_for_each_strength(monkeypatch):
+    passes = []
+    rmatvec = Design.rmatvec
+    monkeypatch.setattr(Design, "rmatvec", lambda self, v: passes.append(1) or rmatvec(self, v))
+    X, y = two_classes(80, 300)
+    sparse_lp_path(X, y, loss="log_loss", alphas=40, eps=0.03)
+    assert len(passes) <= 50
+
+
+def test_max_iter_bounds_the_epochs():
+    X, y = two_classes(80, 60)
+    with pytest.warns(match="stopped at max_iter=1"):
+        path = sparse_lp_path(X, y, loss="log_loss", alphas=8, eps=0.01, max_iter=1, tol=1e-12)
+    assert (path.n_iters == 1).all()
