@@ -30,6 +30,7 @@ from ._path import (
     join,
     mask_free_from,
     null_points,
+    report_fit,
     warn_of_limit,
 )
 from ._scores import Score, models, path_scores, score_of
@@ -139,6 +140,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
     store_cv_paths: bool
     n_jobs: int | None
     loss: str
+    verbose: int
 
     def _candidate(self, p: float, alpha: float, tau: float) -> SparseLpModel:
         """Return the estimator of one candidate."""
@@ -394,7 +396,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
                 fits = watched(j, first, fits, watch)
             with progress.subtask("path", i * len(grid.tau) + j, steps.size) as part:
                 rest = collect(
-                    task, p, steps, fits, _reporter(part), ends if j == base else None
+                    task, p, steps, fits, _reporter(part, self.verbose), ends if j == base else None
                 )
             paths[j] = join(paths[base], first, rest) if first else rest
         return [paths[j] for j in sorted(paths)]
@@ -572,14 +574,16 @@ def _check_fold(fold: int, weights: np.ndarray, task: Task) -> None:
         )
 
 
-def _reporter(progress: Progress) -> Callable[[float, int, int], object] | None:
-    """Return what tells callbacks of each fit of a path."""
-    if not progress.followed:
+def _reporter(progress: Progress, verbose: int) -> Callable[[float, int, int], object] | None:
+    """Return what tells callbacks of each fit of a path, and prints it if wanted."""
+    printing = verbose > 1
+    if not progress.followed and not printing:
         return None
     count = iter(range(10**9))
 
     def report(alpha: float, n_coefs: int, n_epochs: int) -> None:
         with progress.subtask("alpha", next(count)):
-            pass
+            if printing:
+                report_fit(alpha, n_coefs, n_epochs)
 
     return report

@@ -76,7 +76,7 @@ class SparseLpRegressorCV(TunedModel, SparseLpRegressor):
     tol : float, default=1e-4
         Of the stopping rule of each fit, as for `SparseLpRegressor`.
     verbose : int, default=0
-        Whether to print a line for each path of each fold.
+        1 prints a line for each path of each fold, 2 one for each fit too.
 
     Attributes
     ----------
@@ -331,7 +331,7 @@ class SparseLpClassifierCV(TunedModel, SparseLpClassifier):
     tol : float, default=1e-4
         Of the stopping rule of each fit, as for `SparseLpClassifier`.
     verbose : int, default=0
-        Whether to print a line for each path of each fold.
+        1 prints a line for each path of each fold, 2 one for each fit too.
 
     Attributes
     ----------

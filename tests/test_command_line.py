@@ -40,7 +40,7 @@ from sklearn_sparselp import (
     alpha_max,
     sparse_lp_path,
 )
-from sklearn_sparselp._cli import main
+from sklearn_sparselp._cli import main, terminal
 
 
 @pytest.fixture
@@ -436,3 +436,24 @@ def test_the_program_is_a_module_and_a_script(tmp_path):
     assert script[0] == "sklearn-sparselp"
     assert EntryPoint(*script, group="console_scripts").load() is main
     assert run().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "n_lines"),
+    [
+        (("--cv", 3, "--alphas", 10), 3 * 11 + 10),
+        (("--cv", 3, "--alphas", 10, "--p", 0.5, 1), 2 * 3 * 11 + 10),
+        (("--alphas", 10, "--criterion", "bic"), 10),
+    ],
+)
+def test_a_search_moves_its_bar_with_each_fit(monkeypatch, data, options, n_lines):
+    moves = []
+
+    class Counted(terminal._Progress):
+        def end(self):
+            moves.append((self._n_done, self._n_steps))
+            super().end()
+
+    monkeypatch.setattr(terminal, "_Progress", Counted)
+    assert call("fit", data, *options) == 0
+    assert moves == [(n_lines, n_lines)]

@@ -474,6 +474,13 @@ def test_a_failure_in_a_thread_stops_the_others():
     assert len(asked) < 8
 
 
+def test_verbose_2_prints_a_line_for_each_fit_too(capsys):
+    tuned("squared_error", alphas=7, cv=3, verbose=2).fit(X, Y)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("fold") for line in lines) == 3
+    assert sum(line.startswith("alpha") for line in lines) == 7 * (3 + 1)
+
+
 def test_verbose_prints_a_line_for_each_path_of_each_fold(capsys):
     tuned("squared_error", p=[0.5, 1], cv=3, verbose=1).fit(X, Y)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("fold")]

@@ -52,12 +52,13 @@ def fit(options: argparse.Namespace, messages: Messages) -> None:
     ) as outputs:
         samples, y, task = _training(options)
         messages.say(_described(samples, task))
-        model = make_estimator(options, task).set_params(verbose=1)
-        n_steps = None
-        if options.alpha is None and options.criterion == "cv":
-            n_steps = options.cv * len(options.p) * len(options.sparsity_threshold)
+        model = make_estimator(options, task)
+        # A line for each fit where there are many.
+        model.set_params(verbose=2 if is_tuned(model) else 1)
+        n_steps = _n_lines(options) if is_tuned(model) else None
         started = time.perf_counter()
-        what = "fit" if n_steps is None else "cross-validation"
+        tuned_by_folds = is_tuned(model) and options.criterion == "cv"
+        what = "cross-validation" if tuned_by_folds else "fit"
         with messages.warned(), messages.progress(what, n_steps):
             model.fit(samples.X, y, sample_weight=samples.weight)
         seconds = time.perf_counter() - started
@@ -139,6 +140,14 @@ def predict(options: argparse.Namespace, messages: Messages) -> None:
         outputs.commit()
     if options.score:
         messages.say(f"{options.data}: {_scores_text(report['score'])}")
+
+
+def _n_lines(options: argparse.Namespace) -> int:
+    """Return how many lines a search prints, at most: fits that masks share are not made again."""
+    n_paths = len(options.p) * len(options.sparsity_threshold)
+    if options.criterion != "cv":
+        return n_paths * options.alphas
+    return options.cv * n_paths * (options.alphas + 1) + options.alphas
 
 
 def path(options: argparse.Namespace, messages: Messages) -> None:
