@@ -214,7 +214,7 @@ class Follow:
         self._compiled = options.get("solver", "auto") in ("auto", "cd")
 
     def at_once(self) -> Batch | None:
-        """Return the fits of a single problem at all alphas where compiled loops make them together."""
+        """Return the fits of one problem at all alphas where compiled loops make them together."""
         problem = self._problems[0]
         if len(self._problems) > 1 or not self._compiled or self._start is not None:
             return None

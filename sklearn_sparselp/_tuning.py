@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -144,8 +143,9 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
 
     def _candidate(self, p: float, alpha: float, tau: float) -> SparseLpModel:
         """Return the estimator of one candidate."""
-        own = _parameters_of(type(self))
-        shared = {name: getattr(self, name) for name in _parameters_of(self._single) & own}
+        # Constructors only store their parameters; `get_params` reads signatures, 0.2 ms each time.
+        own = vars(self)
+        shared = {name: own[name] for name in vars(self._single()) if name in own}
         return self._single(**(shared | {"p": p, "alpha": alpha, "sparsity_threshold": tau}))
 
     def _tune(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
@@ -538,12 +538,6 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             mapping = MethodMapping().add(caller="fit", callee=method)
             router.add(method_mapping=mapping, **{name: target})
         return router
-
-
-@cache
-def _parameters_of(kind: type[SparseLpModel]) -> frozenset[str]:
-    """Return the names of an estimator's parameters; scikit-learn reads its signature each time, 0.2 ms."""
-    return frozenset(kind._get_param_names())
 
 
 def _values(parameter: Any, name: str) -> list[float]:

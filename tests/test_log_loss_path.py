@@ -27,7 +27,7 @@ def dense(coefs):
 
 @pytest.fixture
 def both(monkeypatch):
-    """Returns the path by models on Gram matrices, the one without, and how many fits the former made."""
+    """Returns the path by models, the one without, and how many fits the former made."""
 
     def run(X, y, **options):
         counts = {"fits": 0, "left": 0}

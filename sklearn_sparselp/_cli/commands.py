@@ -52,13 +52,12 @@ def fit(options: argparse.Namespace, messages: Messages) -> None:
     ) as outputs:
         samples, y, task = _training(options)
         messages.say(_described(samples, task))
-        model = make_estimator(options, task)
+        searches = options.alpha is None
         # A line for each fit where there are many.
-        model.set_params(verbose=2 if is_tuned(model) else 1)
-        n_steps = _n_lines(options) if is_tuned(model) else None
+        model = make_estimator(options, task).set_params(verbose=2 if searches else 1)
+        n_steps = _n_lines(options) if searches else None
         started = time.perf_counter()
-        tuned_by_folds = is_tuned(model) and options.criterion == "cv"
-        what = "cross-validation" if tuned_by_folds else "fit"
+        what = "cross-validation" if searches and options.criterion == "cv" else "fit"
         with messages.warned(), messages.progress(what, n_steps):
             model.fit(samples.X, y, sample_weight=samples.weight)
         seconds = time.perf_counter() - started
