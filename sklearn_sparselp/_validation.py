@@ -228,7 +228,8 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
             f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
             "and y.toarray().ravel() if it has one column."
         )
-    if options.get("reset", True) and _is_plain(X) and _is_plain_target(y, X.shape[0]):
+    plain = options.get("reset", True) and (_is_plain(X) or _is_sound(X))
+    if plain and _is_plain_target(y, X.shape[0]):
         # Half of the time of a fit of 100 x 10 values would go into scikit-learn's validation.
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
@@ -296,13 +297,16 @@ def check_predict_data(estimator: Any, X: Any) -> Matrix:
 
 def _is_ready(estimator: Any, X: Any) -> bool:
     """Whether X is CSR as the kernels walk it, with the features of the fit and finite values."""
-    if (
-        type(X) not in (sparse.csr_array, sparse.csr_matrix)
-        or X.ndim != 2
-        or X.shape[1] != estimator.n_features_in_
-        or X.shape[0] == 0
-        or hasattr(estimator, "feature_names_in_")
-    ):
+    return (
+        _is_sound(X)
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+    )
+
+
+def _is_sound(X: Any) -> bool:
+    """Whether X is CSR as the kernels walk it, with finite values."""
+    if type(X) not in (sparse.csr_array, sparse.csr_matrix) or X.ndim != 2 or 0 in X.shape:
         return False
     data, indices, indptr = X.data, X.indices, X.indptr
     return (

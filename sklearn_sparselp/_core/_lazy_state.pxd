@@ -76,12 +76,6 @@ cdef inline double strength_of(const Lazy* m, Py_ssize_t j) noexcept nogil:
     return m.alpha if m.factor == NULL else (m.alpha * m.factor[j] if m.alpha > 0.0 else 0.0)
 
 
-cdef inline double unshifted(double c, double shift) noexcept nogil:
-    # A comparison, not fmax: that is a call.
-    cdef double size = fabs(c) - shift
-    return copysign(size if size > 0.0 else 0.0, c)
-
-
 cdef inline double fmax_of(double a, double b) noexcept nogil:
     return a if a > b else b
 
