@@ -78,6 +78,28 @@ def test_lazy_equals_eager_with_ridge_factors_mask_and_weights(p, average, learn
     )
 
 
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("learning_rate", ["constant", "adagrad"])
+def test_lazy_equals_eager_whatever_the_number_of_stored_values(learning_rate, index):
+    # The kernels take 4 and 16 features at once and fetch those of a next row, longer or shorter.
+    rng = np.random.default_rng(5)
+    sizes = rng.permutation(np.tile(np.arange(70), 4))
+    X = np.zeros((sizes.size, 90))
+    for row, size in zip(X, sizes, strict=True):
+        row[rng.choice(90, size, replace=False)] = rng.normal(size=size)
+    y = np.sign(X @ rng.normal(size=90) + 0.5)
+    options = {"learning_rate": learning_rate, "eta0": 0.05, "alpha": 0.05}
+    rows = sparse.csr_array(X)
+    rows.indices, rows.indptr = rows.indices.astype(index), rows.indptr.astype(index)
+    model = learned(online("log_loss", **options), rows, y)
+    coef, intercept = eager(X, y, loss="log_loss", p=1, **options)
+    assert 20 < np.count_nonzero(model.coef_) < 90
+    np.testing.assert_allclose(np.ravel(model.coef_), coef, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(model.intercept_[0], intercept, rtol=1e-9, atol=1e-13)
+    cut = learned(online("log_loss", **options), rows, y, cuts=(1, 2, 150))
+    assert cut.coef_.tobytes() == model.coef_.tobytes()
+
+
 @pytest.mark.parametrize("p", [1, 2])
 def test_lazy_equals_eager_with_a_ridge_so_strong_that_the_clock_starts_again(p):
     X, y, _ = data(n_samples=400)
