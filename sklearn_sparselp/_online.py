@@ -26,6 +26,7 @@ from ._solvers.stochastic import Rows, Samples, Schedule, Visits, fit_epochs, le
 from ._stream import blocks_of
 from ._validation import (
     Interval,
+    ParametersValidatedOnce,
     StrOptions,
     check_penalty_factor,
     check_predict_data,
@@ -85,14 +86,16 @@ class OnlineState:
             return published
         with self.lock:
             pairs = [model.coefficients(sparsity_threshold) for model in self.models]
-            coef = np.array([row for row, _ in pairs]).astype(self.dtype, copy=False)
+            first = pairs[0][0][np.newaxis]
+            coef = first if len(pairs) == 1 else np.array([row for row, _ in pairs])
+            coef = coef.astype(self.dtype, copy=False)
             intercept = np.array([b for _, b in pairs]).astype(self.dtype)
             coef.flags.writeable = intercept.flags.writeable = False
             self.published = coef, intercept
             return self.published
 
 
-class OnlineModel(CallbackSupportMixin, BaseEstimator):
+class OnlineModel(CallbackSupportMixin, ParametersValidatedOnce, BaseEstimator):
     """A linear model that learns sample by sample; a subclass adds its losses and targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -338,12 +338,15 @@ cdef class LazyModel:
 
     def coefficients(self, double sparsity_threshold):
         """Return coefficients and intercept after all steps, averaged where that has begun, and masked."""
-        cdef double[::1] out = np.empty(self.m.n_features)
+        cdef double[::1] out = np.zeros(self.m.n_features)
         cdef Py_ssize_t j
         cdef double total, w, intercept = self.m.intercept
         cdef double n_averaged = self.m.done - self.m.average + 1 if 0 < self.m.average <= self.m.done else 0
         with nogil:
             for j in range(self.m.n_features):
+                # Most features of a sparse model; a penalty leaves 0 as it is.
+                if self.m.own != NULL and self.m.own[j].weight == 0.0 and n_averaged == 0.0:
+                    continue
                 w = caught_up(&self.m, j, &total)
                 if n_averaged > 0.0:
                     w = (self.m.sums[j] + total) / n_averaged
