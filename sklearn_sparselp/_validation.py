@@ -52,6 +52,7 @@ __all__ = [
 # What `inspect` returns; 1 stands for a value that is not finite.
 SOUND, BROKEN = 0, 2
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_matrix)
 INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
@@ -192,8 +193,13 @@ def check_fit_labels(
         y is sparse.
     """
     X, y = check_rows(estimator, X, y) if rows else _validated(estimator, X, y)
-    check_classification_targets(y)
+    whole = y.dtype.kind in "iub"
+    if not whole:
+        check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
+    if whole and 2 * classes.size > y.size:
+        # All that it has to say of whole numbers: that so many classes look like regression.
+        check_classification_targets(y)
     if classes.size < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs samples of at least 2 classes, but every label "
@@ -248,7 +254,10 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
 
 
 def _is_plain(X: Any) -> bool:
-    """Whether X is an array that scikit-learn's validation would return as it is."""
+    """Whether X is an array, CSR or CSC that scikit-learn's validation would return as it is."""
+    if type(X) in COMPRESSED:
+        # Of fresh processes the first such validation also looks for plugins of data frames: 10 ms.
+        return X.ndim == 2 and min(X.shape) > 0 and X.dtype in FLOATS and _is_finite(X.data)
     return (
         type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in FLOATS and _is_finite(X)
     )
