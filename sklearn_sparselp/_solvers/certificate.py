@@ -74,10 +74,12 @@ class Certifier:
         self.problem = problem
         self._best_dual = -np.inf
         self._free = np.flatnonzero(problem.free)
-        # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
-        self._skip = (problem.free | ~problem.usable).view(np.uint8)
         # An L1 norm alone: the dual constraints are bounds on the gradient.
         self._box = problem.penalty.absolute and problem.penalty.l2_reg == 0.0
+        # Dropped and constant columns hold no dual constraint: their coefficient is 0 by definition.
+        self._skip = None
+        if self._free.size or not self._box:
+            self._skip = (problem.free | ~problem.usable).view(np.uint8)
         self._overwrite = overwrite_gradient and self._box and not self._free.size
 
     def certify(
