@@ -50,7 +50,7 @@ SOLVERS: dict[str, Solver] = {
 WIDE_FROM = 1000
 # Made once and on import, when NumPy and SciPy have loaded their BLAS: to find these among the
 # 250 libraries of a process takes 14 ms, as long as 9 fits of 1797 x 64 values.
-THREAD_POOLS = ThreadpoolController()
+BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
 # The least n_samples * n_features with a matrix for whose factors and products BLAS takes several threads.
 BLAS_THREADED_FROM = 10_000
 
@@ -89,11 +89,16 @@ def one_blas_thread(design: Design) -> Iterator[None]:
     if _LIMITED.already or design.n_stored < BLAS_THREADED_FROM:
         yield
         return
+    # Asked for one by one: the context manager of threadpoolctl takes a tenth of a fit of 1797 x 64 values.
+    several = [(library, n) for library in BLAS if (n := library.get_num_threads()) != 1]
     _LIMITED.already = True
     try:
-        with THREAD_POOLS.limit(limits=1, user_api="blas"):
-            yield
+        for library, _ in several:
+            library.set_num_threads(1)
+        yield
     finally:
+        for library, n in several:
+            library.set_num_threads(n)
         _LIMITED.already = False
 
 
