@@ -19,7 +19,7 @@ cdef extern from *:
     #define SPARSELP_FOURS
     typedef double sparselp_two __attribute__((vector_size(16), aligned(8), may_alias));
     typedef double sparselp_four __attribute__((vector_size(32), aligned(8), may_alias));
-    typedef int64_t sparselp_bits __attribute__((vector_size(32)));
+    typedef int64_t sparselp_signs __attribute__((vector_size(32)));
     #define SPARSELP_SAME(a) ((sparselp_four){(a), (a), (a), (a)})
     #define SPARSELP_LOAD(address) (*(const sparselp_four *)(address))
     #define SPARSELP_STORE(address, four) (*(sparselp_four *)(address) = (four))
@@ -27,10 +27,10 @@ cdef extern from *:
     #define SPARSELP_JOIN(a, b) __builtin_shufflevector(SPARSELP_TWO(a), SPARSELP_TWO(b), 0, 1, 2, 3)
     #define SPARSELP_EVEN(a, b) __builtin_shufflevector(a, b, 0, 4, 2, 6)
     #define SPARSELP_ODD(a, b) __builtin_shufflevector(a, b, 1, 5, 3, 7)
-    #define SPARSELP_SIGN ((sparselp_bits)SPARSELP_SAME(-0.0))
-    #define SPARSELP_ABS(a) ((sparselp_four)((sparselp_bits)(a) & ~SPARSELP_SIGN))
-    #define SPARSELP_COPYSIGN(size, a) ((sparselp_four)((sparselp_bits)(size) | ((sparselp_bits)(a) & SPARSELP_SIGN)))
-    #define SPARSELP_POSITIVE(a) ((sparselp_four)((sparselp_bits)(a) & (sparselp_bits)((a) > SPARSELP_SAME(0.0))))
+    #define SPARSELP_SIGN ((sparselp_signs)SPARSELP_SAME(-0.0))
+    #define SPARSELP_ABS(a) ((sparselp_four)((sparselp_signs)(a) & ~SPARSELP_SIGN))
+    #define SPARSELP_COPYSIGN(size, a) ((sparselp_four)((sparselp_signs)(size) | ((sparselp_signs)(a) & SPARSELP_SIGN)))
+    #define SPARSELP_POSITIVE(a) ((sparselp_four)((sparselp_signs)(a) & (sparselp_signs)((a) > SPARSELP_SAME(0.0))))
     #define SPARSELP_SUM(a) (((a)[0] + (a)[1]) + ((a)[2] + (a)[3]))
     #endif
     #endif
