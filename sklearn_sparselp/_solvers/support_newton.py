@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from .._core._faces import along_faces
 from .._core._penalty import smooth_terms, total_on
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
@@ -250,53 +251,21 @@ def _kinked_line_search(w, direction, slope, bend, strengths):
 
 
 def _along_faces(w, target, kinked, hessian):
-    """Follow the quadratic model from w to its minimum on the orthant of w, on faces of it.
+    """Return where the way from w along faces to the minimum on its orthant ends, and whether that is not yet it.
 
-    With the coordinates A at 0 the minimum is ``x - Z (Z_A)^-1 x_A``, where x is Newton's point and
-    ``Z = H^-1 e_A``. On the way there the first coordinate that reaches 0 joins A and stays. F falls on each leg.
-
-    Parameters
-    ----------
-    w : ndarray of shape (n_support,)
-        Start.
-    target : ndarray of shape (n_support,)
-        Newton's point x.
-    kinked : ndarray of shape (n_support,), dtype bool
-        Coordinates that must not cross 0.
-    hessian : _Hessian
-        Factored.
-
-    Returns
-    -------
-    new : ndarray of shape (n_support,)
-        The end of the last leg.
-    cut : bool
-        Whether that is not yet the minimum.
+    ``target`` is Newton's point, ``hessian`` factored; see `along_faces`.
     """
     size = w.size
-    held: list[int] = []
-    here, end = w, target
-    columns = np.empty((size, 0))
-    for _ in range(min(size, max(MOST_LEGS, size // 4))):
-        crossing = np.flatnonzero((end * w <= 0.0) & (here != 0.0) & kinked)
-        if crossing.size == 0:
-            return end, False
-        reach = here[crossing] / (here[crossing] - end[crossing])
-        first = int(reach.argmin())
-        held.append(int(crossing[first]))
-        here = here + reach[first] * (end - here)
-        here[held] = 0.0
-        unit = np.zeros(size)
-        unit[held[-1]] = 1.0
-        columns = np.column_stack([columns, hessian.divide(unit)])
-        inner = columns[held]
-        scale = 1.0 / np.sqrt(np.abs(inner.diagonal()))
-        _, forces, info = linalg.lapack.dposv(scale[:, np.newaxis] * inner * scale, scale * target[held], lower=1)
-        if info != 0:
-            break
-        end = target - columns @ (scale * forces)
-        end[held] = 0.0
-    return here, True
+    most = min(size, max(MOST_LEGS, size // 4))
+    capacity = min(size, 2 * most)
+    here, factor = np.empty(size), hessian.factor
+    _, n_columns, complete = along_faces(
+        w, target, kinked.view(np.uint8), factor, hessian.scale, np.empty((size, capacity), order="F"),
+        np.empty((most, most), order="F"), np.empty((2, size)), np.empty((3, most)),
+        np.empty(size, dtype=np.int64), np.empty(most, dtype=np.int64), here,
+    )  # fmt: skip
+    hessian.work += DENSE_SPEED * n_columns * size * size
+    return here, not complete
 
 
 class _Hessian:
@@ -306,7 +275,7 @@ class _Hessian:
         self._model, self._block, self._gram = model, model.block, gram
         self.work = FIXED_COST
         self.regular = False
-        self._factor = self._scale = None
+        self.factor = self.scale = None
         # Which columns the cache lacks; None where no matrix is made.
         self._new = self._affordable()
 
@@ -378,7 +347,7 @@ class _Hessian:
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
             if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
                 self.regular = ridge == 0.0
-                self._factor, self._scale = factor, scale
+                self.factor, self.scale = factor, scale
                 return self.divide(right)
             ridge = 1e-9 if ridge == 0.0 else max(1e-3, 10.0 * ridge)
         return None
@@ -386,13 +355,13 @@ class _Hessian:
     @property
     def factored(self) -> bool:
         """Whether `divide` is cheap."""
-        return self._factor is not None
+        return self.factor is not None
 
     def divide(self, right):
         """Return ``H^-1 right`` from the factor."""
-        solution, _ = linalg.lapack.dpotrs(self._factor, self._scale * right, lower=1)
+        solution, _ = linalg.lapack.dpotrs(self.factor, self.scale * right, lower=1)
         self.work += right.size * right.size
-        return self._scale * solution
+        return self.scale * solution
 
     def _conjugate_gradient(self, bend, right, tol):
         diagonal = bend + self._model.column_curvature
