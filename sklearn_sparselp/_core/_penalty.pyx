@@ -351,6 +351,10 @@ cdef class LpPenalty(Penalty):
                 return 0.0 if size <= strength * (1.0 + 1e-15) else INFINITY
             w = pow(size / (strength * self.p), 1.0 / (self.p - 1.0))
             return (self.p - 1.0) / self.p * size * w
+        if self.p == 1.0:
+            # Most coordinates lie within the strength: no call of pow for them.
+            size -= strength
+            return 0.5 * size * size / self.l2_reg if size > 0.0 else 0.0
         w = lp_prox(&self.rule, size / self.l2_reg, strength / self.l2_reg)
         return size * w - strength * pow(w, self.p) - 0.5 * self.l2_reg * w * w
 
