@@ -38,7 +38,7 @@ def wide(rng):
 
 
 def neighbours(rng):
-    """Genotypes 0, 1, 2 in long blocks of the same ancestors: columns repeat, or differ in a few samples."""
+    """Genotypes 0, 1, 2 in blocks of the same ancestors: columns that differ in few samples."""
     ancestors = rng.integers(0, 3, size=(N, 60)).astype(float)
     X = np.repeat(ancestors, 10, axis=1)
     changed = rng.random(X.shape) < 0.02
@@ -78,7 +78,7 @@ def test_a_fit_ends_in_a_certificate_or_in_a_warning_with_both_numbers(name, p, 
     assert reached <= TOL + rounding
 
 
-# The gap of a path's fit may come of a better dual point than that of its last coefficients, which this oracle takes.
+# The gap of a fit may come of a better dual point than its last one, which this oracle takes.
 @pytest.mark.parametrize("p", [0.5, 1.0])
 @pytest.mark.parametrize("name", [name for name in DATA if name != "neighbours"])
 def test_a_path_ends_in_certificates_or_in_one_warning(name, p):

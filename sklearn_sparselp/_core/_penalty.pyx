@@ -550,9 +550,10 @@ def conjugate_total(Penalty penalty not None, const double[::1] v not None, doub
                     const unsigned char[::1] skip not None):
     """Return ``sum_j h_j*(scale v_j)`` over the features not in ``skip``, h_j = phi_j + l2_reg/2 |.|^2."""
     cdef Py_ssize_t j
-    cdef double result = 0.0
+    cdef double result = 0.0, least = penalty.least_entry()
     with nogil:
         for j in range(v.shape[0]):
-            if not skip[j]:
+            # Below the entry gradient 0 is the best w: no call for most features.
+            if not skip[j] and fabs(scale * v[j]) > least:
                 result += penalty.conjugate(scale * v[j], j)
     return result
