@@ -20,6 +20,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 
 from ._base import SparseLpModel, Task
 from ._callbacks import CallbackSupportMixin, Progress
+from ._core._matvec import effective_n_threads, limit_n_threads
 from ._path import (
     Follow,
     NullPoint,
@@ -259,7 +260,9 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         if n_threads == 1:
             outcomes = [run(fold) for fold in range(n_folds)]
         else:
-            with ThreadPoolExecutor(n_threads) as pool:
+            # Folds share out the processors; a fold that is alone keeps what is left for its passes.
+            share = max(effective_n_threads() // n_threads, 1)
+            with ThreadPoolExecutor(n_threads, "fold", limit_n_threads, (share,)) as pool:
                 futures = [pool.submit(run, fold) for fold in range(n_folds)]
                 try:
                     outcomes = [future.result() for future in futures]

@@ -24,7 +24,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from ._core._rows import inspect
+from ._core._rows import all_finite, inspect
+from ._threads import threads_for
 
 __all__ = [
     "Interval",
@@ -49,11 +50,11 @@ __all__ = [
     "unchanged_on_error",
 ]
 
-# What `inspect` returns; 1 stands for a value that is not finite.
-SOUND, BROKEN = 0, 2
+# What `inspect` returns: nothing wrong, or something of which this is part.
+SOUND, BROKEN = 0, 4
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_matrix)
 INDICES = (np.dtype(np.int32), np.dtype(np.int64))
+COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_matrix)
 
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
 
@@ -234,8 +235,7 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
             f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
             "and y.toarray().ravel() if it has one column."
         )
-    plain = options.get("reset", True) and (_is_plain(X) or _is_sound(X))
-    if plain and _is_plain_target(y, X.shape[0]):
+    if options.get("reset", True) and _is_plain(X) and _is_plain_target(y, X.shape[0]):
         # Half of the time of a fit of 100 x 10 values would go into scikit-learn's validation.
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
@@ -250,16 +250,29 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
             copy=False,
             **options,
         )
-    return canonical(X), y
+        X = canonical(X)
+    return X, y
 
 
 def _is_plain(X: Any) -> bool:
-    """Whether X is an array, CSR or CSC that scikit-learn's validation would return as it is."""
-    if type(X) in COMPRESSED:
-        # Of fresh processes the first such validation also looks for plugins of data frames: 10 ms.
-        return X.ndim == 2 and min(X.shape) > 0 and X.dtype in FLOATS and _is_finite(X.data)
+    """Whether X is an array, or a matrix in columns or rows, that `canonical` would return as it is."""
+    if type(X) in COMPRESSED and X.ndim == 2:
+        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
+        return (
+            n_major * n_minor > 0
+            and _has_plain_arrays(X)
+            and X.indptr.shape == (n_major + 1,)
+            and inspect(X.data, X.indices, X.indptr, n_minor, True, threads_for(X.data.size))
+            == SOUND
+        )
     return (
-        type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in FLOATS and _is_finite(X)
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.size > 0
+        and X.dtype in FLOATS
+        and X.flags.aligned
+        and (X.flags.c_contiguous or X.flags.f_contiguous)
+        and _is_finite(X)
     )
 
 
@@ -273,6 +286,8 @@ def _is_plain_target(y: Any, n_samples: int) -> bool:
 
 def _is_finite(values: np.ndarray) -> bool:
     """Whether all values are finite; False also for some whose sum overflows."""
+    if (n_threads := threads_for(values.size)) > 1 and values.dtype in FLOATS:
+        return all_finite(values.ravel(order="K"), n_threads)
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(values.sum())
 
@@ -298,7 +313,7 @@ def check_predict_data(estimator: Any, X: Any) -> Matrix:
     if not sparse.issparse(X):
         return X
     X = _walkable(X)
-    if inspect(X.data, X.indices, X.indptr, X.shape[1 if X.format == "csr" else 0]) == BROKEN:
+    if inspect(X.data, X.indices, X.indptr, X.shape[1 if X.format == "csr" else 0]) & BROKEN:
         _check_pointers(X)
         _check_indices(X, X.indices[: X.indptr[-1]])
     return X
@@ -317,13 +332,17 @@ def _is_sound(X: Any) -> bool:
     """Whether X is CSR as the kernels walk it, with finite values."""
     if type(X) not in (sparse.csr_array, sparse.csr_matrix) or X.ndim != 2 or 0 in X.shape:
         return False
+    return _has_plain_arrays(X) and inspect(X.data, X.indices, X.indptr, X.shape[1]) == SOUND
+
+
+def _has_plain_arrays(X: sparse.sparray | sparse.spmatrix) -> bool:
+    """Whether a kernel takes the arrays of a compressed matrix as they are."""
     data, indices, indptr = X.data, X.indices, X.indptr
     return (
         data.dtype in FLOATS
         and indices.dtype in INDICES
         and indices.dtype == indptr.dtype
         and all(a.flags.c_contiguous and a.flags.aligned for a in (data, indices, indptr))
-        and inspect(data, indices, indptr, X.shape[1]) == SOUND
     )
 
 

@@ -108,5 +108,5 @@ def test_checked_kernels_refuse_an_index_that_is_out_of_range():
     columns = np.array([0, 7 if CHECKED else 1], dtype=np.int32)
     sums, squares, stored = np.empty(2), np.empty(2), np.empty(2)
     with pytest.raises(IndexError) if CHECKED else contextlib.nullcontext():
-        _matvec.row_moments(data, columns, indptr, 2, np.ones(1), False, sums, squares, stored)
+        _matvec.row_moments(data, columns, indptr, 2, np.ones(1), False, sums, squares, stored, 1)
         np.testing.assert_array_equal(sums, [1.0, 1.0])

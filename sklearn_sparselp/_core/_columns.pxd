@@ -7,6 +7,8 @@ from ._types cimport index_t, real_t
 
 # Dense loops are C so that the compiler may reorder the sum (omp simd) and, where the loader can choose at run time,
 # use the widest vectors of the machine: 5-6 times the speed of the baseline x86-64 loop on data in cache.
+# The two loops of every pass and epoch are written out: compilers convert float in four instructions where one does, and
+# let additions wait for each other. In cache, against their loops: 0.65 of the time in float, 0.8 in double.
 cdef extern from *:
     """
     #if defined(__has_attribute)
@@ -21,7 +23,7 @@ cdef extern from *:
     #ifndef SPARSELP_DENSE_LOOPS
     #define SPARSELP_DENSE_LOOPS
     #define SPARSELP_DENSE(T, S)                                                                      \\
-    SPARSELP_CLONES static double sparselp_dot_##S(const T *x, const double *v, Py_ssize_t n) {       \\
+    SPARSELP_CLONES static double sparselp_dot_any_##S(const T *x, const double *v, Py_ssize_t n) {       \\
         double total = 0.0;                                                                           \\
         _Pragma("omp simd reduction(+ : total)")                                                      \\
         for (Py_ssize_t i = 0; i < n; i++) total += (double)x[i] * v[i];                              \\
@@ -44,7 +46,7 @@ cdef extern from *:
         }                                                                                             \\
         return total;                                                                                 \\
     }                                                                                                 \\
-    SPARSELP_CLONES static void sparselp_axpy_##S(double a, const T *x, double *v, Py_ssize_t n) {    \\
+    SPARSELP_CLONES static void sparselp_axpy_any_##S(double a, const T *x, double *v, Py_ssize_t n) {    \\
         _Pragma("omp simd")                                                                           \\
         for (Py_ssize_t i = 0; i < n; i++) v[i] += a * (double)x[i];                                  \\
     }                                                                                                 \\
@@ -55,6 +57,55 @@ cdef extern from *:
     }
     SPARSELP_DENSE(float, float)
     SPARSELP_DENSE(double, double)
+    #if defined(__x86_64__) && defined(__GNUC__) && !defined(SPARSELP_NO_CLONES)
+    #include <immintrin.h>
+    #define SPARSELP_WIDE __attribute__((target("avx2,fma"))) static
+    #define SPARSELP_LOAD_double(p) _mm256_loadu_pd(p)
+    #define SPARSELP_LOAD_float(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
+    #define SPARSELP_HAND(T, LOAD)                                                                    \\
+    SPARSELP_WIDE double sparselp_dot_wide_##T(const T *x, const double *v, Py_ssize_t n) {           \\
+        __m256d a = _mm256_setzero_pd(), b = a, c = a, d = a;                                         \\
+        Py_ssize_t i = 0;                                                                             \\
+        for (; i + 16 <= n; i += 16) {                                                                \\
+            a = _mm256_fmadd_pd(LOAD(x + i), _mm256_loadu_pd(v + i), a);                              \\
+            b = _mm256_fmadd_pd(LOAD(x + i + 4), _mm256_loadu_pd(v + i + 4), b);                      \\
+            c = _mm256_fmadd_pd(LOAD(x + i + 8), _mm256_loadu_pd(v + i + 8), c);                      \\
+            d = _mm256_fmadd_pd(LOAD(x + i + 12), _mm256_loadu_pd(v + i + 12), d);                    \\
+        }                                                                                             \\
+        for (; i + 4 <= n; i += 4) a = _mm256_fmadd_pd(LOAD(x + i), _mm256_loadu_pd(v + i), a);       \\
+        a = _mm256_add_pd(_mm256_add_pd(a, b), _mm256_add_pd(c, d));                                  \\
+        __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));            \\
+        double total = _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));                  \\
+        for (; i < n; i++) total += (double)x[i] * v[i];                                              \\
+        return total;                                                                                 \\
+    }                                                                                                 \\
+    SPARSELP_WIDE void sparselp_axpy_wide_##T(double s, const T *x, double *v, Py_ssize_t n) {        \\
+        const __m256d a = _mm256_set1_pd(s);                                                          \\
+        Py_ssize_t i = 0;                                                                             \\
+        for (; i + 8 <= n; i += 8) {                                                                  \\
+            __m256d one = _mm256_fmadd_pd(a, LOAD(x + i), _mm256_loadu_pd(v + i));                    \\
+            __m256d two = _mm256_fmadd_pd(a, LOAD(x + i + 4), _mm256_loadu_pd(v + i + 4));            \\
+            _mm256_storeu_pd(v + i, one);                                                             \\
+            _mm256_storeu_pd(v + i + 4, two);                                                         \\
+        }                                                                                             \\
+        for (; i < n; i++) v[i] = __builtin_fma(s, (double)x[i], v[i]);                               \\
+    }
+    SPARSELP_HAND(float, SPARSELP_LOAD_float)
+    SPARSELP_HAND(double, SPARSELP_LOAD_double)
+    #define SPARSELP_IF_WIDE(wide, any)                                                               \\
+        (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? wide : any)
+    #else
+    #define SPARSELP_IF_WIDE(wide, any) (any)
+    #endif
+    #define SPARSELP_CHOOSE(T)                                                                        \\
+    static inline double sparselp_dot_##T(const T *x, const double *v, Py_ssize_t n) {                \\
+        return SPARSELP_IF_WIDE(sparselp_dot_wide_##T(x, v, n), sparselp_dot_any_##T(x, v, n));       \\
+    }                                                                                                 \\
+    static inline void sparselp_axpy_##T(double s, const T *x, double *v, Py_ssize_t n) {             \\
+        SPARSELP_IF_WIDE(sparselp_axpy_wide_##T(s, x, v, n), sparselp_axpy_any_##T(s, x, v, n));      \\
+    }
+    SPARSELP_CHOOSE(float)
+    SPARSELP_CHOOSE(double)
     #endif
     """
     double dot_float "sparselp_dot_float"(const float*, const double*, Py_ssize_t) noexcept nogil
@@ -194,3 +245,39 @@ cdef inline void column_weighted_axpy(
         return
     for k in range(size):
         vector[rows[k]] += scale * weights[rows[k]] * data[k]
+
+
+cdef inline Py_ssize_t first_from(const index_t* rows, Py_ssize_t size, Py_ssize_t bound) noexcept nogil:
+    # The first entry of an ascending column whose row is not below the bound.
+    cdef Py_ssize_t first = 0, half
+    while size > 0:
+        half = size // 2
+        if rows[first + half] < bound:
+            first += half + 1
+            size -= half + 1
+        else:
+            size = half
+    return first
+
+
+cdef inline void column_axpy_within(
+    double scale,
+    const real_t* data,    # IN, size
+    const index_t* rows,   # IN, size, ascending, or NULL
+    Py_ssize_t size,
+    Py_ssize_t first_row,
+    Py_ssize_t last_row,
+    bint whole,            # whether these are all rows
+    double* vector,        # IN/OUT
+) noexcept nogil:
+    # The rows from first_row up to last_row alone: threads that share a vector each write a part of it.
+    cdef Py_ssize_t first
+    if whole:
+        column_axpy(scale, data, rows, size, vector)
+    elif rows == NULL:
+        column_axpy(scale, data + first_row, rows, last_row - first_row, vector + first_row)
+    elif rows[0] < last_row and rows[size - 1] >= first_row:
+        first = first_from(rows, size, first_row)
+        column_axpy(
+            scale, data + first, rows + first, first_from(rows + first, size - first, last_row), vector
+        )

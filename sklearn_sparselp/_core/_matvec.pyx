@@ -1,11 +1,11 @@
 # Products with X and its moments along the major axis: the columns of CSC and Fortran order, the rows of CSR and
 # C order. Layout: compressed storage has (data, minor, indptr); dense storage has empty minor and indptr, and
 # `length` values a vector.
-# Each output of `products` is summed by one thread in a fixed order, so results do not depend on the number of threads.
+# Each output is summed by one thread in a fixed order, so results do not depend on the number of threads.
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy, column_dot
+from ._columns cimport column_axpy_within, column_dot, first_from
 from ._types cimport index_t, real_t
 
 cdef extern from *:
@@ -13,16 +13,29 @@ cdef extern from *:
     #ifdef _OPENMP
     #include <omp.h>
     static int sparselp_max_threads(void) { return omp_get_max_threads(); }
+    static void sparselp_set_threads(int n) { omp_set_num_threads(n); }
     #else
     static int sparselp_max_threads(void) { return 1; }
+    static void sparselp_set_threads(int n) { (void)n; }
     #endif
     """
     int max_threads "sparselp_max_threads"() noexcept nogil
+    void set_threads "sparselp_set_threads"(int) noexcept nogil
+
+# Stored values that a thread takes at once, about 30 us of work: few columns that are long are shared out too.
+cdef Py_ssize_t VALUES_AT_ONCE = 32_768
+# Parts of an output for each thread, of which one may hold more values than another.
+cdef Py_ssize_t PARTS = 4
 
 
 def effective_n_threads():
     """Return the number of OpenMP threads in force (environment, threadpoolctl), 1 without OpenMP."""
     return max_threads()
+
+
+def limit_n_threads(int n_threads):
+    """Set the number of OpenMP threads of regions that the calling thread opens, and of no other's."""
+    set_threads(n_threads)
 
 
 def products(
@@ -35,7 +48,7 @@ def products(
     int n_threads,
 ):
     """Fill ``out[r, k] = <vector of major k, vectors[r]>``: one pass over X for all right-hand sides."""
-    cdef Py_ssize_t k, n_major = out.shape[1]
+    cdef Py_ssize_t k, at_once, n_major = out.shape[1]
     cdef bint dense = indptr.shape[0] == 0
     if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
         out[:, :] = 0.0
@@ -45,7 +58,8 @@ def products(
             for k in range(n_major):
                 _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
     else:
-        for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=256, num_threads=n_threads):
+        at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
+        for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
             _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
 
 
@@ -66,62 +80,90 @@ cdef inline void _products_of_one(
 
 def accumulate(
     const real_t[::1] data not None,     # IN
-    const index_t[::1] minor not None,   # IN
+    const index_t[::1] minor not None,   # IN, ascending in each major
     const index_t[::1] indptr not None,  # IN
     Py_ssize_t length,
     const double[::1] scales not None,   # IN, (n_major,)
     double[::1] out not None,            # IN/OUT, (n_minor,)
+    int n_threads,
 ):
     """Add ``sum_k scales[k] * (vector of major k)`` to out; majors with scale 0 are not read."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t part, k, first, last, n_minor = out.shape[0], parts = PARTS * n_threads if n_threads > 1 else 1
+    cdef bint dense = indptr.shape[0] == 0
     if data.shape[0] == 0:
         return
-    with nogil:
+    for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
+        first = part * n_minor // parts
+        last = (part + 1) * n_minor // parts
         for k in range(scales.shape[0]):
             if scales[k] == 0.0:
                 continue
-            if indptr.shape[0] == 0:
-                column_axpy(scales[k], &data[k * length], <const index_t*> NULL, length, &out[0])
+            if dense:
+                column_axpy_within(
+                    scales[k], &data[k * length], <const index_t*> NULL, length, first, last, parts == 1, &out[0]
+                )
             elif indptr[k + 1] > indptr[k]:
-                column_axpy(scales[k], &data[indptr[k]], &minor[indptr[k]], indptr[k + 1] - indptr[k], &out[0])
+                column_axpy_within(
+                    scales[k], &data[indptr[k]], &minor[indptr[k]], indptr[k + 1] - indptr[k], first, last,
+                    parts == 1, &out[0],
+                )
 
 
 def row_moments(
-    const real_t[::1] data not None,     # IN
-    const index_t[::1] columns not None,  # IN
-    const index_t[::1] indptr not None,  # IN
+    const real_t[::1] data not None,      # IN
+    const index_t[::1] columns not None,  # IN, ascending in each row
+    const index_t[::1] indptr not None,   # IN
     Py_ssize_t length,
-    const double[::1] weights not None,  # IN, (n_samples,)
+    const double[::1] weights not None,   # IN, (n_samples,)
     bint centred,
-    double[::1] sums not None,           # OUT, (n_features,)
-    double[::1] squares not None,        # OUT, (n_features,)
-    double[::1] stored not None,         # OUT, (n_features,) weight of the stored entries
+    double[::1] sums not None,            # OUT, (n_features,)
+    double[::1] squares not None,         # OUT, (n_features,)
+    double[::1] stored not None,          # OUT, (n_features,) weight of the stored entries
+    int n_threads,
 ):
     """Weighted sums and centred squares of the columns from row storage, in two passes over X (no cancellation)."""
-    cdef Py_ssize_t i, j, k, start, size
+    cdef Py_ssize_t part, i, j, k, first, last, start, stop
+    cdef Py_ssize_t n_features = sums.shape[0], parts = PARTS * n_threads if n_threads > 1 else 1
     cdef double total = 0.0, value
     cdef bint dense = indptr.shape[0] == 0
+    for i in range(weights.shape[0]):
+        total += weights[i]
     sums[:] = 0.0
     squares[:] = 0.0
     stored[:] = 0.0
-    with nogil:
+    for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
+        first = part * n_features // parts
+        last = (part + 1) * n_features // parts
         for i in range(weights.shape[0]):
-            total += weights[i]
-            start = i * length if dense else indptr[i]
-            size = length if dense else indptr[i + 1] - indptr[i]
-            for k in range(start, start + size):
-                j = k - start if dense else columns[k]
+            start = _place_in_row(columns, indptr, i, length, first, n_features)
+            stop = _place_in_row(columns, indptr, i, length, last, n_features)
+            for k in range(start, stop):
+                j = k - i * length if dense else columns[k]
                 sums[j] += weights[i] * data[k]
                 stored[j] += weights[i]
         for i in range(weights.shape[0]):
-            start = i * length if dense else indptr[i]
-            size = length if dense else indptr[i + 1] - indptr[i]
-            for k in range(start, start + size):
-                j = k - start if dense else columns[k]
+            start = _place_in_row(columns, indptr, i, length, first, n_features)
+            stop = _place_in_row(columns, indptr, i, length, last, n_features)
+            for k in range(start, stop):
+                j = k - i * length if dense else columns[k]
                 value = data[k] - (sums[j] / total if centred else 0.0)
                 squares[j] += weights[i] * value * value
         if centred and not dense:
-            for j in range(sums.shape[0]):
+            for j in range(first, last):
                 if total > stored[j]:
                     value = sums[j] / total
                     squares[j] += (total - stored[j]) * value * value
+
+
+cdef inline Py_ssize_t _place_in_row(
+    const index_t[::1] columns, const index_t[::1] indptr, Py_ssize_t i, Py_ssize_t length, Py_ssize_t feature,
+    Py_ssize_t n_features,
+) noexcept nogil:
+    # Where the values of row i from a feature on are stored.
+    if indptr.shape[0] == 0:
+        return i * length + feature
+    if feature == 0 or indptr[i] == indptr[i + 1]:
+        return indptr[i]
+    if feature == n_features:
+        return indptr[i + 1]
+    return indptr[i] + first_from(&columns[indptr[i]], indptr[i + 1] - indptr[i], feature)

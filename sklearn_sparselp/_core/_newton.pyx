@@ -1,8 +1,14 @@
 # What a solver asks of a few chosen columns of X: products, moments, Gram matrix.
 # Column k of a block holds data[start[k]:stop[k]], in rows rows[start[k]:stop[k]] (rows empty for dense columns).
+# Each output is summed by one thread in a fixed order, so results do not depend on the number of threads.
 
-from ._columns cimport column_axpy, column_dot, column_spread
+from cython.parallel cimport prange
+
+from ._columns cimport column_axpy_within, column_dot, column_spread, first_from
 from ._types cimport index_t, int32_t, int64_t, real_t
+
+# Parts of a block for each thread: some hold more values than others.
+cdef Py_ssize_t PARTS = 8
 
 
 def block_products(
@@ -12,39 +18,47 @@ def block_products(
     const int64_t[::1] stop not None,   # IN, (n_columns,)
     const double[::1] vector not None,  # IN, (n_samples,)
     double[::1] out not None,           # OUT, (n_columns,)
+    int n_threads,
 ):
     """Fill ``out[k] = <column k, vector>``."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, at_once = max(start.shape[0] // (PARTS * max(n_threads, 1)), 1)
     cdef bint dense = rows.shape[0] == 0
-    with nogil:
-        for k in range(start.shape[0]):
-            if stop[k] == start[k]:
-                out[k] = 0.0
-            elif dense:
-                out[k] = column_dot(&data[start[k]], <const index_t*> NULL, stop[k] - start[k], &vector[0])
-            else:
-                out[k] = column_dot(&data[start[k]], &rows[start[k]], stop[k] - start[k], &vector[0])
+    for k in prange(start.shape[0], nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
+        if stop[k] == start[k]:
+            out[k] = 0.0
+        elif dense:
+            out[k] = column_dot(&data[start[k]], <const index_t*> NULL, stop[k] - start[k], &vector[0])
+        else:
+            out[k] = column_dot(&data[start[k]], &rows[start[k]], stop[k] - start[k], &vector[0])
 
 
 def block_accumulate(
     const real_t[::1] data not None,    # IN
-    const index_t[::1] rows not None,   # IN
+    const index_t[::1] rows not None,   # IN, ascending in each column
     const int64_t[::1] start not None,  # IN, (n_columns,)
     const int64_t[::1] stop not None,   # IN, (n_columns,)
     const double[::1] scales not None,  # IN, (n_columns,)
     double[::1] out not None,           # IN/OUT, (n_samples,)
+    int n_threads,
 ):
     """Add ``sum_k scales[k] * column k`` to out."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t part, k, first, last, n_samples = out.shape[0], parts = PARTS * n_threads if n_threads > 1 else 1
     cdef bint dense = rows.shape[0] == 0
-    with nogil:
+    for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
+        first = part * n_samples // parts
+        last = (part + 1) * n_samples // parts
         for k in range(start.shape[0]):
             if scales[k] == 0.0 or stop[k] == start[k]:
                 continue
             if dense:
-                column_axpy(scales[k], &data[start[k]], <const index_t*> NULL, stop[k] - start[k], &out[0])
+                column_axpy_within(
+                    scales[k], &data[start[k]], <const index_t*> NULL, stop[k] - start[k], first, last, parts == 1,
+                    &out[0],
+                )
             else:
-                column_axpy(scales[k], &data[start[k]], &rows[start[k]], stop[k] - start[k], &out[0])
+                column_axpy_within(
+                    scales[k], &data[start[k]], &rows[start[k]], stop[k] - start[k], first, last, parts == 1, &out[0]
+                )
 
 
 def block_moments(
@@ -56,28 +70,26 @@ def block_moments(
     bint centred,
     double[::1] sums not None,           # OUT, (n_columns,) sum_i weights_i x_ij, 0 unless centred
     double[::1] squares not None,        # OUT, (n_columns,) sum_i weights_i (x_ij - mean_j)^2, mean 0 unless centred
+    int n_threads,
 ):
     """Weighted sums and centred squares of columns (two passes a column: no cancellation)."""
-    cdef Py_ssize_t k, i, size
+    cdef Py_ssize_t k, i, at_once = max(start.shape[0] // (PARTS * max(n_threads, 1)), 1)
     cdef double total = 0.0, mean
     cdef bint dense = rows.shape[0] == 0
     cdef const real_t* column
-    cdef const index_t* where = NULL
-    with nogil:
-        for i in range(weights.shape[0]):
-            total += weights[i]
-        for k in range(start.shape[0]):
-            size = stop[k] - start[k]
-            if size == 0:
-                sums[k] = 0.0
-                squares[k] = 0.0
-                continue
-            column = &data[start[k]]
-            if not dense:
-                where = &rows[start[k]]
-            sums[k] = column_dot(column, where, size, &weights[0]) if centred else 0.0
-            mean = sums[k] / total if total > 0.0 else 0.0
-            squares[k] = column_spread(column, where, size, &weights[0], total, mean)
+    cdef const index_t* where
+    for i in range(weights.shape[0]):
+        total += weights[i]
+    for k in prange(start.shape[0], nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
+        if stop[k] == start[k]:
+            sums[k] = 0.0
+            squares[k] = 0.0
+            continue
+        column = &data[start[k]]
+        where = NULL if dense else &rows[start[k]]
+        sums[k] = column_dot(column, where, stop[k] - start[k], &weights[0]) if centred else 0.0
+        mean = sums[k] / total if total > 0.0 else 0.0
+        squares[k] = column_spread(column, where, stop[k] - start[k], &weights[0], total, mean)
 
 
 def sparse_gram(
@@ -85,55 +97,97 @@ def sparse_gram(
     const index_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_columns,)
     const int64_t[::1] stop not None,      # IN, (n_columns,)
-    Py_ssize_t n_old,
-    Py_ssize_t rows_at_once,
+    const int64_t[::1] bounds not None,    # IN, (n_threads + 1,), the columns of each thread: from n_old to n_columns
     const double[::1] curvature not None,  # IN, (n_samples,)
-    int64_t[::1] reached not None,         # WORK, (2 n_columns,)
-    int64_t[::1] heads not None,           # WORK, (rows_at_once + 2,)
-    int32_t[::1] columns not None,         # WORK, the most that so many rows store
-    double[::1] values not None,           # WORK, likewise
+    int64_t[:, ::1] reached not None,      # WORK, (n_threads, 2 n_columns)
+    int64_t[:, ::1] heads not None,        # WORK, (n_threads, rows_at_once + 2)
+    int64_t[:, :, ::1] marks not None,     # WORK, (n_threads, n_threads, rows_at_once)
+    int32_t[:, ::1] columns not None,      # WORK, (n_threads, the most that so many rows store)
+    double[:, ::1] values not None,        # WORK, likewise
     double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), zero on entry, rows contiguous
 ):
     """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
 
-    Some rows at a time are turned into row storage, which stays in the cache; then each
-    stored value of a new column meets those of its row.
+    Each thread turns some rows into row storage, which stays in the cache. Then each stored value of a new
+    column meets those of its row: the rows of all threads, and of the columns those that are the thread's own.
     """
-    cdef Py_ssize_t n_columns = start.shape[0], n_samples = curvature.shape[0]
-    cdef Py_ssize_t first = 0, last, k, entry, other, i, place
+    cdef Py_ssize_t n_threads = heads.shape[0], rows_at_once = heads.shape[1] - 2, n_samples = curvature.shape[0]
+    cdef Py_ssize_t n_columns = start.shape[0], first = 0, turned, thread, k
+    for thread in range(n_threads):
+        for k in range(n_columns):
+            reached[thread, k] = start[k]
+    while first < n_samples:
+        for turned in prange(n_threads, nogil=True, schedule="static", num_threads=n_threads):
+            _turn_rows(
+                data, rows, stop, bounds, first + turned * rows_at_once,
+                min(first + (turned + 1) * rows_at_once, n_samples), n_threads > 1, &reached[turned, 0],
+                &heads[turned, 0], &marks[turned, 0, 0], rows_at_once, &columns[turned, 0], &values[turned, 0],
+            )
+        for thread in prange(n_threads, nogil=True, schedule="static", num_threads=n_threads):
+            for turned in range(n_threads):
+                _add_products(
+                    bounds, thread, first + turned * rows_at_once,
+                    min(first + (turned + 1) * rows_at_once, n_samples), curvature, &heads[turned, 0],
+                    &marks[turned, 0, 0], rows_at_once, &columns[turned, 0], &values[turned, 0], &out[0, 0],
+                    out.strides[0] // <Py_ssize_t> sizeof(double),
+                )
+        first += n_threads * rows_at_once
+
+
+cdef void _turn_rows(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] bounds,
+    Py_ssize_t first, Py_ssize_t last, bint leap, int64_t* reached, int64_t* heads, int64_t* marks, Py_ssize_t stride,
+    int32_t* columns, double* values,
+) noexcept nogil:
+    # Row i holds values[heads[i]:heads[i + 1]]; those of the columns from bounds[b] on start at marks[b, i].
+    cdef Py_ssize_t k, entry, i, place, n_rows = last - first, n_columns = stop.shape[0], passed = 0
+    if n_rows <= 0:
+        return
+    for i in range(n_rows + 2):
+        heads[i] = 0
+    # heads[i + 2] counts row i, then heads[i + 1] is where its next value goes, and at last where it ends.
+    for k in range(n_columns):
+        if leap and reached[k] < stop[k]:
+            reached[k] += first_from(&rows[reached[k]], stop[k] - reached[k], first)
+        entry = reached[k]
+        while entry < stop[k] and rows[entry] < last:
+            heads[rows[entry] - first + 2] += 1
+            entry += 1
+        reached[n_columns + k] = entry
+    for i in range(2, n_rows + 2):
+        heads[i] += heads[i - 1]
+    for k in range(n_columns):
+        while passed < bounds.shape[0] - 1 and bounds[passed] == k:
+            # The first mark stands where the row begins, unless some columns are left out.
+            if k > 0:
+                for i in range(n_rows):
+                    marks[passed * stride + i] = heads[i + 1]
+            passed += 1
+        for entry in range(reached[k], reached[n_columns + k]):
+            i = rows[entry] - first + 1
+            place = heads[i]
+            heads[i] = place + 1
+            columns[place] = <int32_t> k
+            values[place] = data[entry]
+        reached[k] = reached[n_columns + k]
+
+
+cdef void _add_products(
+    const int64_t[::1] bounds, Py_ssize_t thread, Py_ssize_t first, Py_ssize_t last, const double[::1] curvature,
+    const int64_t* heads, const int64_t* marks, Py_ssize_t stride, const int32_t* columns, const double* values,
+    double* out, Py_ssize_t out_stride,
+) noexcept nogil:
+    cdef Py_ssize_t i, entry, other, head, n_old = bounds[0], n_rows = last - first
     cdef double value
     cdef double* row
-    with nogil:
-        for k in range(n_columns):
-            reached[k] = start[k]
-        while first < n_samples:
-            last = min(first + rows_at_once, n_samples)
-            for i in range(last - first + 2):
-                heads[i] = 0
-            # heads[i + 2] counts row i, then heads[i + 1] is where its next value goes, and at last where it ends.
-            for k in range(n_columns):
-                entry = reached[k]
-                while entry < stop[k] and rows[entry] < last:
-                    heads[rows[entry] - first + 2] += 1
-                    entry += 1
-                reached[n_columns + k] = entry
-            for i in range(2, last - first + 2):
-                heads[i] += heads[i - 1]
-            for k in range(n_columns):
-                for entry in range(reached[k], reached[n_columns + k]):
-                    i = rows[entry] - first + 1
-                    place = heads[i]
-                    heads[i] = place + 1
-                    columns[place] = <int32_t> k
-                    values[place] = data[entry]
-                reached[k] = reached[n_columns + k]
-            for i in range(last - first):
-                for entry in range(heads[i + 1] - 1, heads[i] - 1, -1):
-                    k = columns[entry] - n_old
-                    if k < 0:
-                        break
-                    value = curvature[first + i] * values[entry]
-                    row = &out[k, 0]
-                    for other in range(heads[i], entry + 1):
-                        row[columns[other]] += value * values[other]
-            first = last
+    cdef const int64_t* begins = heads if bounds[thread] == 0 else marks + thread * stride
+    cdef const int64_t* ends = heads + 1 if bounds[thread + 1] == bounds[bounds.shape[0] - 1] else marks + (thread + 1) * stride
+    if bounds[thread] == bounds[thread + 1]:
+        return
+    for i in range(n_rows):
+        head = heads[i]
+        for entry in range(begins[i], ends[i]):
+            value = curvature[first + i] * values[entry]
+            row = out + (columns[entry] - n_old) * out_stride
+            for other in range(head, entry + 1):
+                row[columns[other]] += value * values[other]

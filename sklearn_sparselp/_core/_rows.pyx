@@ -50,40 +50,74 @@ cdef extern from *:
 cdef uint64_t SPREAD = 11400714819323198485ULL
 
 
+# What `inspect` finds, the worst counts. Canonical: ascending indices, none twice.
+cdef int NOT_FINITE = 1, NOT_CANONICAL = 2, BROKEN = 4
+# Stored values that are looked at in one go, by one thread.
+cdef Py_ssize_t AT_ONCE = 65_536
+
+
 def inspect(
     const real_t[::1] data not None,      # IN
     const index_t[::1] indices not None,  # IN
     const index_t[::1] indptr not None,   # IN
     Py_ssize_t n_minor,
+    bint canonical=False,
+    int n_threads=1,
 ):
-    """Return 2 where pointers or indices lead outside of the matrix, else 1 where a value is not finite, else 0."""
-    return _inspect(data, indices, indptr, n_minor)
-
-
-cdef int _inspect(
-    const real_t[::1] data, const index_t[::1] indices, const index_t[::1] indptr, Py_ssize_t n_minor
-) noexcept nogil:
-    cdef Py_ssize_t k, stored, n_major = indptr.shape[0] - 1
-    cdef bint strange = n_major < 0 or indptr[0] != 0
-    if strange:
-        return 2
+    """Return what is wrong with a compressed matrix, the sum of: 1 where a value is not finite, 4 where pointers or
+    indices lead outside of the matrix, and if ``canonical`` is asked for 2 where indices do not ascend.
+    """
+    cdef Py_ssize_t k, part, parts, stored, n_major = indptr.shape[0] - 1
+    cdef int found = 0
+    if n_major < 0 or indptr[0] != 0:
+        return BROKEN
     for k in range(n_major):
-        strange |= indptr[k] > indptr[k + 1]
+        found |= indptr[k] > indptr[k + 1]
     stored = indptr[n_major]
-    if strange or stored > data.shape[0] or stored > indices.shape[0]:
-        return 2
-    if stored == 0:
-        return 0
-    if index_t is int32_t:
-        strange = outside_int32(&indices[0], stored, n_minor)
-    else:
-        strange = outside_int64(&indices[0], stored, n_minor)
-    if strange:
-        return 2
+    if found or stored > data.shape[0] or stored > indices.shape[0]:
+        return BROKEN
+    parts = (stored + AT_ONCE - 1) // AT_ONCE
+    for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
+        found |= _look(&data[0], &indices[0], part * AT_ONCE, min((part + 1) * AT_ONCE, stored), n_minor)
+    if canonical and not found & BROKEN:
+        for k in prange(n_major, nogil=True, schedule="static", num_threads=n_threads):
+            found |= _descends(&indices[0], indptr[k], indptr[k + 1])
+    return found
+
+
+def all_finite(const real_t[::1] values not None, int n_threads):
+    """Return whether no value is infinite or NaN."""
+    cdef Py_ssize_t part, parts = (values.shape[0] + AT_ONCE - 1) // AT_ONCE
+    cdef int found = 0
+    for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
+        found |= _not_finite(&values[part * AT_ONCE], min(AT_ONCE, values.shape[0] - part * AT_ONCE))
+    return found == 0
+
+
+cdef inline int _not_finite(const real_t* values, Py_ssize_t size) noexcept nogil:
     if real_t is double:
-        return 1 if not_finite_double(&data[0], stored) else 0
+        return not_finite_double(values, size)
     else:
-        return 1 if not_finite_float(&data[0], stored) else 0
+        return not_finite_float(values, size)
+
+
+cdef int _look(
+    const real_t* data, const index_t* indices, Py_ssize_t first, Py_ssize_t last, Py_ssize_t n_minor
+) noexcept nogil:
+    cdef bint strange
+    if index_t is int32_t:
+        strange = outside_int32(indices + first, last - first, n_minor)
+    else:
+        strange = outside_int64(indices + first, last - first, n_minor)
+    return (BROKEN if strange else 0) | _not_finite(data + first, last - first)
+
+
+cdef inline int _descends(const index_t* indices, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef bint found = False
+    for k in range(first + 1, last):
+        found |= indices[k] <= indices[k - 1]
+    return NOT_CANONICAL if found else 0
 
 
 def combine_dense(

@@ -8,17 +8,32 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from .._core._matvec import accumulate, effective_n_threads, products, row_moments
+from .._core._dense import gather_columns, gram_tiles
+from .._core._matvec import accumulate, products, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
+from .._core._turn import turn
+from .._threads import threads_for
 
 NO_INDEX = np.empty(0, dtype=np.int32)
+NO_VALUES = np.empty(0)
 
-# Below so many stored values a pass is over before a second thread has woken up.
-THREADED_FROM = 2_000_000
+# Tiles of a Gram matrix of dense columns for each thread.
+TILES = 4
 # Stored values that a Gram matrix turns into rows at once: with their columns, what a second-level cache holds.
 GRAM_VALUES_AT_ONCE = 32_768
 # Features whose places are made at once for a walk over all: little memory beside X.
 COLUMNS_AT_ONCE = 65_536
+
+
+def even_bounds(sizes: np.ndarray, n_old: int, n_parts: int) -> np.ndarray:
+    """Return where to cut columns from n_old on, so that each part holds as many pairs of values as the others.
+
+    Each value of a column meets those of this and the former columns.
+    """
+    pairs = np.cumsum(sizes * np.cumsum(sizes, dtype=np.float64))
+    before = pairs[n_old - 1] if n_old else 0.0
+    shares = before + (pairs[-1] - before) * np.arange(1, n_parts) / n_parts
+    return np.concatenate([[n_old], np.maximum(np.searchsorted(pairs, shares), n_old), [sizes.size]])
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,10 @@ class ColumnBlock:
         """Stored values of the block."""
         return int((self.stop - self.start).sum())
 
+    def _threads(self) -> int:
+        # Few values in all are not counted: that takes as long as the call.
+        return threads_for(self.n_stored) if threads_for(self.data.size) > 1 else 1
+
     def take(self, positions: np.ndarray) -> ColumnBlock:
         """Return the columns at these positions; nothing is copied but where they are."""
         return ColumnBlock(self.data, self.rows, self.start[positions], self.stop[positions], self.n_samples)
@@ -51,13 +70,13 @@ class ColumnBlock:
     def products(self, vector: np.ndarray) -> np.ndarray:
         """Return ``block.T @ vector``."""
         out = np.empty(len(self))
-        block_products(self.data, self.rows, self.start, self.stop, vector, out)
+        block_products(self.data, self.rows, self.start, self.stop, vector, out, self._threads())
         return out
 
     def combine(self, scales: np.ndarray) -> np.ndarray:
         """Return ``block @ scales``."""
         out = np.zeros(self.n_samples)
-        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out)
+        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self._threads())
         return out
 
     def bend(self, moved: np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -67,7 +86,9 @@ class ColumnBlock:
     def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
         sums, squares = np.empty(len(self)), np.empty(len(self))
-        block_moments(self.data, self.rows, self.start, self.stop, weights, centred, sums, squares)
+        block_moments(
+            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, self._threads()
+        )
         return sums, squares
 
     def gram(self, curvature: np.ndarray, n_old: int = 0, out: np.ndarray | None = None) -> np.ndarray:
@@ -77,34 +98,45 @@ class ColumnBlock:
         if self.rows.shape[0] == 0:
             return self._dense_gram(curvature, n_old, out)
         out[:] = 0.0
-        rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(self.n_stored, 1), 1)
+        stored, sizes = self.n_stored, self.stop - self.start
+        if stored == 0:
+            return out
+        n_threads = threads_for(stored + int(sizes[n_old:].sum()) * (stored / max(self.n_samples, 1)))
+        rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(stored, 1), 1)
         rows_at_once = min(rows_at_once, self.n_samples)
-        room = min(self.n_stored, rows_at_once * size)
+        room = min(stored, rows_at_once * size)
         sparse_gram(
-            self.data, self.rows, self.start, self.stop, n_old, rows_at_once, curvature,
-            np.empty(2 * size, dtype=np.int64), np.empty(rows_at_once + 2, dtype=np.int64),
-            np.empty(room, dtype=np.int32), np.empty(room), out,
+            self.data, self.rows, self.start, self.stop, even_bounds(sizes, n_old, n_threads), curvature,
+            np.empty((n_threads, 2 * size), dtype=np.int64), np.empty((n_threads, rows_at_once + 2), dtype=np.int64),
+            np.empty((n_threads, n_threads, rows_at_once), dtype=np.int64),
+            np.empty((n_threads, room), dtype=np.int32), np.empty((n_threads, room)), out,
         )  # fmt: skip
         _mirror(out[:, n_old:])
         return out
 
     def _dense_gram(self, curvature: np.ndarray, n_old: int, out: np.ndarray) -> np.ndarray:
-        position = self.start // max(self.n_samples, 1)
-        columns = self.data.reshape(-1, self.n_samples)
-        if position.size and (position[1:] - position[:-1] == 1).all():
-            columns = columns[position[0] : position[-1] + 1]
+        size = len(self)
+        n_threads = threads_for(size * (size - n_old) / 8 * self.n_samples)
+        scale, root = float(curvature[0]), NO_VALUES
+        if not (curvature == scale).all():
+            scale, root = 1.0, np.sqrt(curvature)
+        if root.size == 0 and self.data.dtype == np.float64 and (np.diff(self.start) == self.n_samples).all():
+            # Neighbours, all of X maybe: not copied.
+            columns = self.data[self.start[0] : self.stop[-1]].reshape(size, self.n_samples)
         else:
-            columns = columns[position]
-        if (curvature == curvature[0]).all():
-            columns, scale = columns.astype(np.float64, copy=False), curvature[0]
-        else:
-            columns, scale = columns * np.sqrt(curvature), 1.0
-        # The same array twice makes NumPy call the symmetric product, which is half the work.
-        new = columns[n_old:]
-        if n_old:
-            np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
-        out[:, n_old:] = new @ new.T
-        out *= scale
+            columns = np.empty((size, self.n_samples))
+            gather_columns(self.data, self.start, root, columns, n_threads)
+        if n_threads == 1:
+            # The same array twice makes NumPy call the symmetric product, which is half the work.
+            new = columns[n_old:]
+            if n_old:
+                np.matmul(new, columns[:n_old].T, out=out[:, :n_old])
+            out[:, n_old:] = new @ new.T
+            out *= scale
+            return out
+        bounds = even_bounds(np.ones(size), n_old, TILES * n_threads)
+        gram_tiles(columns, bounds, scale, out, n_threads)
+        _mirror(out[:, n_old:])
         return out
 
 
@@ -113,8 +145,8 @@ def _mirror(square: np.ndarray, at_once: int = 128) -> None:
     for first in range(0, square.shape[0], at_once):
         last = min(first + at_once, square.shape[0])
         square[first:last, last:] = square[last:, first:last].T
-        corner = square[first:last, first:last]
-        corner += np.tril(corner, -1).T
+        corner = np.tril(square[first:last, first:last])
+        square[first:last, first:last] = corner + np.tril(corner, -1).T
 
 
 class Design:
@@ -162,16 +194,29 @@ class Design:
     def prefer_columns(self) -> None:
         """Make columns the contiguous direction of a CSR matrix (one conversion, kept)."""
         if self.storage == "csr":
-            self._X = sparse.csc_array(self._X)
-            self.storage = "csc"
-            self._take_compressed(self._X)
+            self._data, self._minor, self._indptr = self._turned()
+            self.storage, self._X = "csc", None
+
+    def _turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return compressed columns made of compressed rows; int32 indices where they fit."""
+        narrow = max(self.n_stored, self.n_samples) <= np.iinfo(np.int32).max
+        index_dtype = np.int32 if narrow else np.int64
+        n_threads = self._threads()
+        shares = self.n_stored * np.arange(n_threads + 1) // n_threads
+        bounds = np.searchsorted(self._indptr, shares).astype(np.int64)
+        bounds[0], bounds[-1] = 0, self.n_samples
+        data = np.empty(self.n_stored, dtype=self.dtype)
+        minor, indptr = np.empty(self.n_stored, dtype=index_dtype), np.empty(self.n_features + 1, dtype=index_dtype)
+        places = np.zeros((n_threads, self.n_features), dtype=index_dtype)
+        turn(self._data, self._minor, self._indptr, bounds, places, data, minor, indptr)
+        return data, minor, indptr
 
     def _layout(self):
         length = self.n_samples if self.by_columns else self.n_features
         return self._data, self._minor, self._indptr, length
 
     def _threads(self) -> int:
-        return effective_n_threads() if self.n_stored >= THREADED_FROM else 1
+        return threads_for(self.n_stored)
 
     def rmatvec(self, vectors: np.ndarray) -> np.ndarray:
         """Return ``vectors @ X`` for vectors of shape (n_vectors, n_samples), in one pass over X."""
@@ -195,7 +240,7 @@ class Design:
     def _spread(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
         out = np.zeros((vectors.shape[0], n_out))
         for scales, row in zip(vectors, out, strict=True):
-            accumulate(*self._layout(), scales, row)
+            accumulate(*self._layout(), scales, row, self._threads())
         return out
 
     def moments(self, weights: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -216,7 +261,7 @@ class Design:
                     sums[some] = means
         else:
             means, stored = np.empty(self.n_features), np.empty(self.n_features)
-            row_moments(*self._layout(), weights, centred, means, squares, stored)
+            row_moments(*self._layout(), weights, centred, means, squares, stored, self._threads())
             sums = means if centred else sums
         self._moments = (weights, centred, (sums, squares))
         return sums, squares

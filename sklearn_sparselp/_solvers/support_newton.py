@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from .._core._dense import factor
 from .._core._faces import along_faces
 from .._core._penalty import smooth_terms, total_on
+from .._threads import threads_for
 from .design import ColumnBlock
 from .gram import GramBlock, GramCache, subtract_outer
 
@@ -20,6 +22,9 @@ CHEAP_GRAM_STEPS = 100
 # Rows of a support are not equally long: their squares add up to more than those of the mean.
 ROW_SKEW = 1.3
 MAX_CG_STEPS = 200
+# Smaller matrices are factored by one thread: panels of a hundred columns leave little to share.
+FACTOR_THREADED_FROM = 400
+FACTOR_SPEED = 25.0
 # Coordinates that reach 0 on the way of one step, at most; of a large support a quarter.
 MOST_LEGS = 50
 # The calls of one step, in stored values that an epoch visits meanwhile; a multiplication of matrices likewise, beside
@@ -268,6 +273,14 @@ def _along_faces(w, target, kinked, hessian):
     return here, not complete
 
 
+def cholesky(matrix: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the lower Cholesky factor of a matrix in Fortran order, in its place, and 0 if there is one."""
+    n_threads = threads_for(matrix.shape[0] ** 3 / FACTOR_SPEED) if matrix.shape[0] >= FACTOR_THREADED_FROM else 1
+    if n_threads == 1:
+        return linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1, clean=0)
+    return matrix, factor(matrix, n_threads)
+
+
 class _Hessian:
     """The smooth part's second derivative on the support: a matrix where that is cheap, else products."""
 
@@ -343,7 +356,7 @@ class _Hessian:
             matrix *= scale[:, np.newaxis]
             matrix.flat[:: matrix.shape[0] + 1] += bend * scale * scale + ridge
             # The transpose is in LAPACK's order: factored in place.
-            factor, info = linalg.lapack.dpotrf(matrix.T, lower=1, overwrite_a=1, clean=0)
+            factor, info = cholesky(matrix.T)
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
             if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
                 self.regular = ridge == 0.0

@@ -1,0 +1,187 @@
+"""Threads: the same numbers as one thread, twice the same, and none where the work is small."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.utils._testing import assert_allclose
+from sklearn_sparselp._core._rows import all_finite, inspect
+from threadpoolctl import threadpool_limits
+
+from sklearn_sparselp import SparseLpRegressor, _threads
+from sklearn_sparselp._solvers import Design, support_newton
+from sklearn_sparselp._solvers.support_newton import cholesky
+
+# More than the machine may have: the shares of threads then are uneven, and some are empty.
+COUNTS = (1, 2, 3, 5)
+
+
+@pytest.fixture
+def shared_out(monkeypatch):
+    """Everything is large enough for threads."""
+    monkeypatch.setattr(_threads, "THREADED_FROM", 1)
+    monkeypatch.setattr(support_newton, "FACTOR_THREADED_FROM", 1)
+
+
+def sparse_columns(seed, shape=(301, 80), density=0.1):
+    """Columns of very unequal size, some empty."""
+    rng = np.random.default_rng(seed)
+    X = sparse.random_array(shape, density=density, rng=rng, format="csc")
+    X = X * (rng.random(shape[1]) < np.linspace(0.0, 1.5, shape[1]))
+    X = sparse.csc_array(X)
+    X.eliminate_zeros()
+    return X
+
+
+def layouts(dtype=np.float64):
+    X = sparse_columns(0).astype(dtype)
+    dense = np.random.default_rng(1).standard_normal((301, 80)).astype(dtype)
+    return {"csc": X, "csr": X.tocsr(), "fortran": np.asfortranarray(dense), "c": dense}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("layout", ["csc", "csr", "fortran", "c"])
+def test_products_and_moments_do_not_depend_on_the_number_of_threads(layout, dtype, shared_out):
+    X = layouts(dtype)[layout]
+    rng = np.random.default_rng(2)
+    weights, scales = rng.random(X.shape[0]), rng.standard_normal(X.shape[1])
+    scales[::3] = 0.0
+    features = np.arange(5, 60, dtype=np.int64)
+
+    def everything():
+        rows, columns = Design(X), Design(X)
+        block = columns.columns(features)
+        return [
+            rows.rmatvec(weights[np.newaxis]),
+            rows.matvec(scales[np.newaxis]),
+            *rows.moments(weights, True),
+            *columns.moments(weights, False),
+            block.products(weights),
+            block.combine(scales[features]),
+            *block.moments(weights, True),
+        ]
+
+    plain = X.toarray() if sparse.issparse(X) else X
+    results = []
+    for count in COUNTS:
+        with threadpool_limits(count, user_api="openmp"):
+            results.append(everything())
+    assert_allclose(results[0][0][0], plain.T.astype(np.float64) @ weights, atol=1e-12)
+    assert_allclose(results[0][1][0], plain.astype(np.float64) @ scales, atol=1e-12)
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_old", [0, 1, 30, 54])
+@pytest.mark.parametrize("layout", ["csc", "fortran"])
+def test_gram_matrices_are_those_of_one_thread(layout, n_old, dtype, shared_out):
+    X = layouts(dtype)[layout]
+    features = np.concatenate([np.arange(50, dtype=np.int64), [79, 2, 60, 61, 77]])
+    plain = (X.toarray() if sparse.issparse(X) else X)[:, features].astype(np.float64)
+    for curvature in (np.full(301, 0.25), np.random.default_rng(3).random(301)):
+        expected = (plain[:, n_old:].T * curvature) @ plain
+        for count in COUNTS:
+            with threadpool_limits(count):
+                block = Design(X).columns(features)
+                first, again = block.gram(curvature, n_old), block.gram(curvature, n_old)
+            assert_allclose(first, expected, rtol=1e-12, atol=1e-12)
+            np.testing.assert_array_equal(first, again)
+
+
+def test_gram_matrices_of_many_rows_at_a_time(monkeypatch, shared_out):
+    from sklearn_sparselp._solvers import design
+
+    X = sparse_columns(4, (997, 40), 0.3)
+    block = Design(X).columns(np.arange(40))
+    whole = block.gram(np.ones(997))
+    assert_allclose(whole, (X.T @ X).toarray(), atol=1e-12)
+    monkeypatch.setattr(design, "GRAM_VALUES_AT_ONCE", 50)
+    for count in COUNTS:
+        with threadpool_limits(count, user_api="openmp"):
+            assert_allclose(block.gram(np.ones(997)), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_become_the_columns_of_scipy(dtype, index_dtype, shared_out):
+    for X in (sparse_columns(5), sparse.csc_array((3, 7)), sparse_columns(6, (1, 50), 0.9)):
+        rows = sparse.csr_array(X).astype(dtype)
+        rows.indices, rows.indptr = (
+            rows.indices.astype(index_dtype),
+            rows.indptr.astype(index_dtype),
+        )
+        expected = sparse.csc_array(rows)
+        expected.sort_indices()
+        for count in COUNTS:
+            with threadpool_limits(count, user_api="openmp"):
+                design = Design(rows)
+                design.prefer_columns()
+            data, minor, indptr, _ = design._layout()
+            assert (minor.dtype, indptr.dtype, data.dtype) == (np.int32, np.int32, dtype)
+            np.testing.assert_array_equal(indptr, expected.indptr)
+            np.testing.assert_array_equal(minor, expected.indices)
+            np.testing.assert_array_equal(data, expected.data)
+
+
+@pytest.mark.parametrize("size", [1, 95, 96, 97, 300])
+def test_the_factor_of_tiles_is_the_cholesky_factor(size, shared_out):
+    A = np.random.default_rng(size).standard_normal((size, size + 5))
+    matrix = A @ A.T
+    for count in COUNTS:
+        with threadpool_limits(count):
+            factor, info = cholesky(matrix.copy().T)
+        assert info == 0
+        assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-8, atol=1e-8)
+        matrix_without = matrix.copy()
+        matrix_without[-1, -1] = -1.0
+        with threadpool_limits(count):
+            assert cholesky(matrix_without.T)[1] == size
+
+
+@pytest.mark.parametrize("place", [0, 70_000, 199_999])
+def test_what_is_wrong_is_seen_wherever_it_is(place):
+    n_rows = 1000
+    indptr = np.arange(0, 200_001, 200, dtype=np.int32)
+    indices = np.tile(np.arange(200, dtype=np.int32), n_rows)
+    data = np.ones(200_000)
+    for count in COUNTS:
+        assert inspect(data, indices, indptr, 200, True, count) == 0
+        assert all_finite(data, count)
+        for value in (np.nan, np.inf, -np.inf):
+            wrong = data.copy()
+            wrong[place] = value
+            assert inspect(wrong, indices, indptr, 200, True, count) == 1
+            assert not all_finite(wrong, count)
+        outside = indices.copy()
+        outside[place] = 200 if place else -1
+        assert inspect(data, outside, indptr, 200, True, count) & 4
+        twice = indices.copy()
+        twice[place] = twice[place + 1] if place % 200 < 199 else twice[place - 1]
+        assert inspect(data, twice, indptr, 200, True, count) == 2
+        assert inspect(data, twice, indptr, 200, False, count) == 0
+
+
+@pytest.mark.parametrize("n_samples", [999, 1000, 1001])
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_fits_on_both_sides_of_the_cut_over(kind, n_samples):
+    """At 300 features 300 000 stored values, from where on there are threads, are 1000 samples."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((n_samples, 300))
+    y = X[:, :20] @ rng.standard_normal(20) + rng.standard_normal(n_samples)
+    X = sparse.csr_array(X) if kind == "sparse" else np.asfortranarray(X)
+    model = SparseLpRegressor(p=1, alpha=0.01, tol=1e-10)
+
+    def fit(count):
+        with threadpool_limits(count):
+            return model.fit(X, y).coef_.copy()
+
+    one, two, again = fit(1), fit(2), fit(2)
+    np.testing.assert_array_equal(two, again)
+    assert_allclose(one, two, rtol=1e-9, atol=1e-9)
+
+
+def test_few_values_are_left_to_one_thread(monkeypatch):
+    monkeypatch.setattr(_threads, "effective_n_threads", lambda: 4)
+    assert _threads.threads_for(_threads.THREADED_FROM - 1) == 1
+    assert _threads.threads_for(_threads.THREADED_FROM) == 4
