@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._core._matvec import effective_n_threads
 
-# Below so many stored values, or as many additions, all is over before a second thread has woken up.
+# Below so many stored values, or as many additions, all is over before a second thread is awake.
 THREADED_FROM = 300_000
 
 

@@ -260,7 +260,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         if n_threads == 1:
             outcomes = [run(fold) for fold in range(n_folds)]
         else:
-            # Folds share out the processors; a fold that is alone keeps what is left for its passes.
+            # Folds share out the processors; each keeps its part for its passes.
             share = max(effective_n_threads() // n_threads, 1)
             with ThreadPoolExecutor(n_threads, "fold", limit_n_threads, (share,)) as pool:
                 futures = [pool.submit(run, fold) for fold in range(n_folds)]

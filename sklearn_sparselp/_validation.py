@@ -255,7 +255,7 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
 
 
 def _is_plain(X: Any) -> bool:
-    """Whether X is an array, or a matrix in columns or rows, that `canonical` would return as it is."""
+    """Whether X is finite, dense or compressed, and what `canonical` returns as it is."""
     if type(X) in COMPRESSED and X.ndim == 2:
         n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
         return (

@@ -51,8 +51,8 @@ def test_the_first_fit_of_a_process_calls_hardly_more_than_the_second(storage, m
     out = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     (first, imported), (second, _) = json.loads(out.stdout)
     assert imported == 0
-    # A search for loaded libraries or for plugins of data frames is tens of thousands of calls; the names of
-    # parameters, which are looked up once, are 400.
+    # A search for loaded libraries or for plugins of data frames is tens of thousands of calls, the
+    # names of parameters, which are looked up once, are 400.
     assert first <= second + 1000
 
 

@@ -47,11 +47,15 @@ def gram_tiles(
     cdef int depth = <int> columns.shape[1], stride = <int> (out.strides[0] // sizeof(double))
     # The largest tile first.
     for tile in prange(last + 1, nogil=True, schedule="dynamic", num_threads=n_threads):
-        _gram_tile(<double*> &columns[0, 0], depth, bounds[last - tile], bounds[last - tile + 1], bounds[0], scale, &out[0, 0], stride)
+        _gram_tile(
+            <double*> &columns[0, 0], depth, bounds[last - tile], bounds[last - tile + 1], bounds[0], scale,
+            &out[0, 0], stride,
+        )
 
 
 cdef void _gram_tile(
-    double* columns, int depth, Py_ssize_t first, Py_ssize_t last, Py_ssize_t n_old, double scale, double* out, int stride
+    double* columns, int depth, Py_ssize_t first, Py_ssize_t last, Py_ssize_t n_old, double scale, double* out,
+    int stride,
 ) noexcept nogil:
     cdef int width = <int> (last - first), height = <int> last
     cdef double zero = 0.0
@@ -98,4 +102,5 @@ cdef void _update_tile(double* corner, int size, int width, int rest, int tile) 
     cdef int first = tile * TILE, n = min(TILE, rest - first), height = rest - first
     cdef double one = 1.0, minus = -1.0
     cdef double* panel = corner + width + first
-    dgemm("N", "T", &height, &n, &width, &minus, panel, &size, panel, &size, &one, panel + (<Py_ssize_t> (width + first)) * size, &size)
+    cdef double* others = panel + (<Py_ssize_t> (width + first)) * size
+    dgemm("N", "T", &height, &n, &width, &minus, panel, &size, panel, &size, &one, others, &size)

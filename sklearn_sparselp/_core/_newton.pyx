@@ -181,7 +181,8 @@ cdef void _add_products(
     cdef double value
     cdef double* row
     cdef const int64_t* begins = heads if bounds[thread] == 0 else marks + thread * stride
-    cdef const int64_t* ends = heads + 1 if bounds[thread + 1] == bounds[bounds.shape[0] - 1] else marks + (thread + 1) * stride
+    cdef bint to_end = bounds[thread + 1] == bounds[bounds.shape[0] - 1]
+    cdef const int64_t* ends = heads + 1 if to_end else marks + (thread + 1) * stride
     if bounds[thread] == bounds[thread + 1]:
         return
     for i in range(n_rows):
