@@ -2,6 +2,7 @@
 
     python benchmarks/compare.py --quick
     python benchmarks/compare.py --data FOLDER --sets leukemia news20 --problems lasso l1/2
+    python benchmarks/compare.py --data FOLDER --suite lasso lp path --stem all
 
 See benchmarks/README.md for the protocol.
 """
@@ -14,23 +15,18 @@ import shlex
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+from comparison.threads import limit_threads
 
 PROTOCOL = (
     "{centring} Every solver runs at the loosest tolerance (half decades) whose *recomputed* "
     "certificate reaches the target, gets CSC or dense Fortran-ordered float64 (the rows variants "
     "get CSR, conversion timed), and is timed in turns with the others: least of up to "
     "{rounds} rounds after a warm-up fit. A pass is one X.T @ r on the same CSC or dense X in the "
-    "same cell. `> t` marks a fit that was ended after t or a search that found no end."
+    "same cell. `> t` marks a fit that was ended after t, or a search that was ended when a fit "
+    "of t did not reach the target.{clock}"
 )
 
 
@@ -45,14 +41,31 @@ def parse(arguments=None) -> argparse.Namespace:
         help="folder with load.py (names(), load(name)); also SPARSELP_DATA. Without it the "
         "generated and bundled sets are used",
     )
+    parser.add_argument(
+        "--suite",
+        nargs="+",
+        default=[],
+        help="what a kept table measures (comparison/suites.py); the options below overrule it",
+    )
     parser.add_argument("--sets", nargs="+", help="data sets (default: all)")
     parser.add_argument("--problems", nargs="+", help="problem families (default: all)")
     parser.add_argument("--peers", nargs="+", help="solvers (default: all that are installed)")
-    parser.add_argument("--targets", nargs="+", type=float, default=[1e-6], help="certificates")
+    parser.add_argument("--targets", nargs="+", type=float, help="certificates (default: 1e-6)")
     parser.add_argument("--divisors", nargs="+", type=int, help="alpha = alpha_max / divisor")
     parser.add_argument("--intercept", action="store_true", help="fit it, do not centre y")
     parser.add_argument("--raw", action="store_true", help="do not standardise dense sets")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[1], help="each is measured, in turns"
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: processor time, for one thread on a machine that others use too",
+    )
+    parser.add_argument(
+        "--patience", type=float, default=30.0, help="end fits this many times slower than the best"
+    )
     parser.add_argument("--quick", action="store_true", help="few sets and problems, ~3 minutes")
     parser.add_argument("--rounds", type=int, default=5, help="timings per solver and cell")
     parser.add_argument("--box", type=float, default=30.0, help="patience with one fit, seconds")
@@ -66,8 +79,11 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results", help="folder for results"
     )
+    parser.add_argument("--stem", help="name of the result files, empty for none")
     parser.add_argument(
-        "--stem", default="compare", help="name of the result files, empty for none"
+        "--update",
+        action="store_true",
+        help="keep the cells of the result files that are not measured anew",
     )
     return parser.parse_args(arguments)
 
@@ -79,70 +95,112 @@ def _chosen(given, known, what):
     return list(given)
 
 
+def plan(options) -> list:
+    """The suites to run, each overruled by what the command line says."""
+    from comparison.peers import SOLVERS
+    from comparison.problems import PROBLEMS, QUICK
+    from comparison.suites import EVERYTHING, SUITES
+
+    names = _chosen(options.suite, SUITES, "suites")
+    suites = [SUITES[name] for name in names] or [EVERYTHING]
+    if options.quick:
+        suites = [replace(suite, problems=QUICK) for suite in suites]
+    told = {
+        name: tuple(getattr(options, name))
+        for name in ("problems", "targets", "divisors", "sets", "peers")
+        if getattr(options, name)
+    }
+    suites = [replace(suite, **told) for suite in suites]
+    for suite in suites:
+        _chosen(suite.problems, PROBLEMS, "problem families")
+        _chosen(suite.peers, SOLVERS, "solvers")
+    return suites
+
+
 def main() -> None:
     options = parse()
-    # numerical libraries read these when they are first imported, here and in the workers
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = str(options.threads)
+    if options.clock == "cpu" and options.threads != [1]:
+        raise SystemExit("--clock cpu adds the time of all threads up: for --threads 1 only")
+    limit_threads(options.threads[0])
 
-    from comparison import problems, report
+    from comparison import report
     from comparison.datasets import QUICK, Library
     from comparison.measure import Bench, Protocol
     from comparison.peers import SOLVERS
+    from comparison.problems import PROBLEMS
 
+    suites = plan(options)
     library = Library(options.data, options.raw)
-    default_sets = [n for n in library.names() if n in QUICK] if options.quick else library.names()
-    default_problems = problems.QUICK if options.quick else tuple(problems.PROBLEMS)
-    families = [
-        problems.PROBLEMS[name]
-        for name in _chosen(
-            options.problems or default_problems, problems.PROBLEMS, "problem families"
-        )
-    ]
+    usual = [n for n in library.names() if n in QUICK] if options.quick else library.names()
+    stem = options.stem if options.stem is not None else "-".join(options.suite) or "compare"
+    old, fresh, commands = [], [], []
+    if options.update and (options.out / f"{stem}.json").exists():
+        old, fresh, commands = report.read(options.out / f"{stem}.json")
     protocol = Protocol(
         fit_intercept=options.intercept,
         rounds=3 if options.quick else options.rounds,
         box=min(options.box, 10.0) if options.quick else options.box,
+        patience=options.patience,
         deadline=time.monotonic() + 60 * options.minutes,
+        clock=options.clock,
+        threads=tuple(options.threads),
     )
-    cells, fresh = [], []
+    command = shlex.join(["python", "benchmarks/compare.py", *_public(sys.argv[1:])])
+    cells = []
     with tempfile.TemporaryDirectory(prefix="sparselp-compare-") as folder:
-        bench = Bench(
-            _chosen(options.peers or tuple(SOLVERS), SOLVERS, "solvers"), protocol, Path(folder)
-        )
+        wanted = {name for suite in suites for name in suite.peers or SOLVERS}
+        bench = Bench([name for name in SOLVERS if name in wanted], protocol, Path(folder))
+        threads = " and ".join(map(str, options.threads))
         header = {
-            "command": shlex.join(["python", "benchmarks/compare.py", *_public(sys.argv[1:])]),
-            "machine": report.machine(options.threads, bench.available()),
+            "commands": list(dict.fromkeys([*commands, command])),
+            "machine": report.machine(threads, bench.available()),
             "protocol": PROTOCOL.format(
                 centring="With intercept."
                 if options.intercept
                 else "No intercept; y centred for the squared error.",
                 rounds=protocol.rounds,
+                clock=" Times are processor time." if options.clock == "cpu" else "",
             ),
         }
+
+        def keep() -> str:
+            return report.write(options.out, stem, report.merged(old, cells), fresh, header)
+
         try:
-            for name in options.sets or default_sets:
+            for name in dict.fromkeys(n for suite in suites for n in suite.names(usual)):
+                if protocol.expired:
+                    break
                 dataset = library.load(name)
                 measured = []
-                for cell in bench.run(dataset, families, options.targets, options.divisors):
-                    measured.append(cell)
-                    print(_line(cell), flush=True)
+                for suite in suites:
+                    if name not in suite.names(usual):
+                        continue
+                    families = [PROBLEMS[problem] for problem in suite.problems]
+                    solvers = [n for n in bench.solvers if n in (suite.peers or SOLVERS)]
+                    for cell in bench.run(
+                        dataset, families, suite.targets, suite.divisors, solvers
+                    ):
+                        measured.append(cell)
+                        print(_line(cell), flush=True)
                 cells += measured
                 if measured and options.fresh != "none":
-                    wanted = [n for n in bench.workers if SOLVERS[n].storage == "columns"]
+                    columns = [n for n in bench.solvers if SOLVERS[n].storage == "columns"]
                     if options.fresh == "ours":
-                        wanted = [n for n in wanted if SOLVERS[n].ours]
-                    fresh += bench.fresh(dataset, measured[0], wanted)
+                        columns = [n for n in columns if SOLVERS[n].ours]
+                    again = bench.fresh(dataset, measured[0], columns)
+                    fresh = [row for row in fresh if row["dataset"] != name] + again
                 bench.forget(dataset)
+                if cells:
+                    keep()
         finally:
             bench.close()
         if protocol.expired:
             header["protocol"] += " The time limit ended the run before the grid was complete."
     if not cells:
         raise SystemExit("nothing was measured")
-    print(report.write(options.out, options.stem, cells, fresh, header))
-    if options.stem:
-        print(f"written to {options.out / options.stem}.md, .json, .png")
+    print(keep())
+    if stem:
+        print(f"written to {options.out / stem}.md, .json, .png")
 
 
 def _public(arguments):
@@ -158,7 +216,8 @@ def _line(cell) -> str:
     for name, result in cell.results.items():
         shown = f"{1e3 * result['seconds']:.4g} ms" if "seconds" in result else result["status"]
         parts.append(f"{name} {shown}")
-    return f"{cell.dataset} {cell.problem} /{cell.divisor} {cell.target:g}: " + ", ".join(parts)
+    label = f"{cell.dataset} {cell.problem} /{cell.divisor} {cell.target:g}"
+    return f"{label}, {cell.threads} thread(s): " + ", ".join(parts)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from comparison.datasets import (
     store,
 )
 from comparison.losses import LOSSES
-from comparison.measure import Bench, Cell, Protocol, loosest, summarise
+from comparison.measure import Bench, Cell, Protocol, loosest
 from comparison.problems import PROBLEMS
+from comparison.summary import summarise
 from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression
 
@@ -401,10 +402,16 @@ def test_a_run_reaches_its_target_and_ends_fits_that_take_too_long(tmp_path):
     finally:
         bench.close()
 
-    header = {"command": "c", "machine": report.machine(1, bench.available()), "protocol": "p"}
+    header = {"commands": ["c"], "machine": report.machine(1, bench.available()), "protocol": "p"}
     text = report.write(tmp_path / "out", "run", [cell, late], [row], header)
     assert "| tiny (60 × 200, 0.012 M) | /10 |" in text
-    assert (tmp_path / "out" / "run.json").stat().st_size > 0
+    cells, fresh, commands = report.read(tmp_path / "out" / "run.json")
+    assert commands == ["c"]
+    assert report.render(cells, fresh, header, summarise(cells)) == text
+    assert [c.results["scikit-learn"]["status"] for c in report.merged(cells, [late])] == [
+        "ok",
+        "timeout",
+    ]
 
 
 def test_a_worker_that_is_late_is_ended_and_starts_again(tmp_path):
@@ -417,7 +424,8 @@ def test_a_worker_that_is_late_is_ended_and_starts_again(tmp_path):
             worker.call("fit", Task(1.0, 1e-9), 1e-6, 5.0, 10**9, seconds=0.2)
         assert not process.is_alive()
         worker.prepare(tiny, tiny, Task(1.0, 0.1))
-        assert worker.fit(Task(1.0, 0.1), 1e-4, box=20.0) > 0
+        best, spent = worker.fit(Task(1.0, 0.1), 1e-4, box=20.0, at_least=0.01, most=5)
+        assert 0 < best < spent
         with pytest.raises(WorkerError, match="no_such_command"):
             worker.call("no_such_command")
     finally:

@@ -36,6 +36,7 @@ class Task:
     loss: str = "squared_error"
     n_alphas: int = 1
     first_alpha: float = np.inf
+    support: int | None = None  # for solvers that are told a number of features, not an alpha
 
     @property
     def alphas(self) -> np.ndarray:

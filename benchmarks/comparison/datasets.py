@@ -28,6 +28,7 @@ class Dataset:
     name: str
     X: object
     y: np.ndarray
+    losses: tuple[str, ...] = ()  # what it is for, if not for everything
 
     @property
     def is_sparse(self) -> bool:
@@ -105,6 +106,33 @@ def sparse_counts(seed=SEED) -> Dataset:
     return Dataset("sparse_counts", text.X, np.random.default_rng(seed).poisson(means) * 1.0)
 
 
+def tall_dense(n_samples=200_000, n_features=200, seed=SEED) -> Dataset:
+    """Many rows of equicorrelated Gaussian columns, a tenth of them signal; as much noise."""
+    generator = np.random.default_rng(seed)
+    shared = generator.standard_normal((n_samples, 1))
+    X = np.empty((n_samples, n_features), order="F")
+    for j in range(n_features):
+        X[:, j] = np.sqrt(0.7) * generator.standard_normal(n_samples) + np.sqrt(0.3) * shared[:, 0]
+    coef = np.zeros(n_features)
+    coef[: n_features // 10] = generator.standard_normal(n_features // 10)
+    signal = X @ coef
+    return Dataset("tall_dense", X, signal + signal.std() * generator.standard_normal(n_samples))
+
+
+def sparse_classes(n_classes=4, seed=SEED) -> Dataset:
+    """Classes of texts: the largest of as many 100-sparse combinations of words, with noise."""
+    X = sparse_text(n_samples=3000, n_features=5000, seed=seed).X
+    generator = np.random.default_rng(seed)
+    heavy = np.argsort(-np.diff(X.indptr))[:750]
+    scores = np.empty((n_classes, X.shape[0]))
+    for k in range(n_classes):
+        coef = np.zeros(X.shape[1])
+        coef[generator.choice(heavy, 100, replace=False)] = generator.standard_normal(100)
+        signal = X @ coef
+        scores[k] = signal + 0.5 * signal.std() * generator.standard_normal(signal.size)
+    return Dataset("sparse_classes", X, 1.0 + scores.argmax(axis=0), ("multinomial",))
+
+
 def _standardised(X):
     """Columns of mean 0 and variance 1 in Fortran order; constant ones become 0."""
     X = np.asfortranarray(X, dtype=float)
@@ -137,6 +165,8 @@ ALWAYS: dict[str, Callable[[], Dataset]] = {
     "breast_cancer_cubic": lambda: _bundled("breast_cancer", 3),
     "sparse_counts": sparse_counts,
     "digits": lambda: _bundled("digits", 1),
+    "tall_dense": tall_dense,
+    "sparse_classes": sparse_classes,
 }
 
 

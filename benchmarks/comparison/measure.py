@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from comparison.datasets import Dataset, store
 from comparison.losses import LOSSES
 from comparison.peers import SOLVERS
 from comparison.problems import Problem
-from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
+from comparison.workers import CLOCKS, TimeBoxError, Worker, WorkerError, store_tiny
 
 RUNG = math.sqrt(10)
 TIGHTEST = 1e-16
 LOOSEST = 1.0
+REFERENCE = "sparselp"  # whose times are compared, whose support is told to solvers by size
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Protocol:
     least_box: float = 3.0
     least_sample: float = 0.02  # short fits are repeated for as long as this
     deadline: float = math.inf  # time.monotonic() after which nothing new starts
+    clock: str = "wall"  # or "cpu": processor time of the worker, for one thread only
+    threads: tuple[int, ...] = (1,)
 
     def fit_box(self, best: float) -> float:
         """Patience with one fit when the best solver so far needs ``best`` seconds."""
@@ -52,7 +55,10 @@ class Protocol:
 
 @dataclass
 class Cell:
-    """One problem at one strength on one data set, and what every solver did there."""
+    """One problem at one strength on one data set, and what every solver did there.
+
+    Passes are those of ``X.T @ r`` in this process, which has the first number of threads.
+    """
 
     dataset: str
     shape: tuple[int, int]
@@ -64,18 +70,25 @@ class Cell:
     target: float
     task: Task
     null_value: float
+    threads: int = 1
     pass_seconds: float = math.inf
     results: dict[str, dict] = field(default_factory=dict)
 
 
-def time_pass(X, r, at_least=0.01) -> float:
-    """Least seconds of X.T @ r over repetitions."""
-    best, spent = math.inf, 0.0
+def time_pass(X, r, at_least=0.01, clock="wall") -> float:
+    """Least seconds of X.T @ r over repetitions, in blocks that the clock can tell apart."""
+    now = CLOCKS[clock]
+    best, spent, block = math.inf, 0.0, 1
     while spent < at_least:
-        begin = time.perf_counter()
-        X.T @ r
-        elapsed = time.perf_counter() - begin
-        best, spent = min(best, elapsed), spent + elapsed
+        begin = now()
+        for _ in range(block):
+            X.T @ r
+        elapsed = now() - begin
+        spent += elapsed
+        if elapsed < at_least / 100:
+            block *= 2
+        else:
+            best = min(best, elapsed / block)
     return best
 
 
@@ -109,13 +122,28 @@ def loosest(attempt, start: float) -> tuple[float | None, object]:
     return None, result
 
 
+def _size(cell: Cell) -> int:
+    """How many features the reference keeps in this cell; 0 where it failed."""
+    return cell.results.get(REFERENCE, {}).get("support", 0)
+
+
+def _task(cell: Cell, name: str) -> Task:
+    """The task as this solver is told it."""
+    return replace(cell.task, support=_size(cell)) if SOLVERS[name].by_size else cell.task
+
+
 class Bench:
-    """Runs cells on data sets with one long-lived worker per solver."""
+    """Runs cells on data sets with one long-lived worker per solver and number of threads."""
 
     def __init__(self, solvers: list[str], protocol: Protocol, folder: Path, say=print):
         self.protocol = protocol
         self.folder = Path(folder)
-        self.workers = {name: Worker(name) for name in solvers}
+        self.solvers = list(solvers)
+        self.workers = {
+            (name, threads): Worker(name, threads, protocol.clock)
+            for threads in protocol.threads
+            for name in solvers
+        }
         self.tiny = store_tiny(self.folder)
         self.say = say
         self._starts: dict = {}  # where the last search of a solver ended, relative to its start
@@ -125,27 +153,33 @@ class Bench:
             worker.close()
 
     def available(self) -> dict[str, str]:
-        """Versions of the packages that can be used; workers of the others are dropped."""
+        """Versions of the packages that can be used; solvers of the others are dropped."""
         from importlib.metadata import PackageNotFoundError, version
 
         versions = {}
-        for name in list(self.workers):
+        for name in list(self.solvers):
             package = SOLVERS[name].package
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:
                 self.say(f"{name}: {package} is not installed, left out")
-                del self.workers[name]
+                self.solvers.remove(name)
         return versions
 
-    def run(self, dataset: Dataset, problems: list[Problem], targets: list[float], divisors=None):
-        """All cells of one data set; yields each when it is finished."""
+    def run(self, dataset, problems: list[Problem], targets, divisors=None, solvers=None):
+        """All cells of one data set; yields each when it is finished.
+
+        Those of one problem with several numbers of threads are timed in turns.
+        """
         fit_intercept = self.protocol.fit_intercept
         stored = self.folder / dataset.name
-        store(dataset.X, dataset.y, stored)
+        if not stored.exists():
+            store(dataset.X, dataset.y, stored)
         for problem in problems:
             if self.protocol.expired:
                 return
+            if dataset.losses and problem.loss not in dataset.losses:
+                continue
             if not problem.suits(dataset.y, fit_intercept):
                 continue
             y = LOSSES[problem.loss].target(dataset.y, fit_intercept)
@@ -155,90 +189,130 @@ class Bench:
                 for target in targets:
                     if self.protocol.expired:
                         return
-                    cell = Cell(
-                        dataset=dataset.name,
-                        shape=tuple(map(int, dataset.X.shape)),
-                        stored=dataset.stored,
-                        is_sparse=dataset.is_sparse,
-                        problem=problem.name,
-                        divisor=divisor,
-                        measure=problem.measure,
-                        target=target,
-                        task=problem.task(certifier, divisor, fit_intercept),
-                        null_value=float(null_value),
-                    )
-                    self._run_cell(cell, stored, dataset.X, y)
-                    yield cell
+                    cells = [
+                        Cell(
+                            dataset=dataset.name,
+                            shape=tuple(map(int, dataset.X.shape)),
+                            stored=dataset.stored,
+                            is_sparse=dataset.is_sparse,
+                            problem=problem.name,
+                            divisor=divisor,
+                            measure=problem.measure,
+                            target=target,
+                            task=problem.task(certifier, divisor, fit_intercept),
+                            null_value=float(null_value),
+                            threads=threads,
+                        )
+                        for threads in self.protocol.threads
+                    ]
+                    self._run_cells(cells, solvers or self.solvers, stored, dataset.X, y)
+                    yield from cells
 
     def forget(self, dataset: Dataset) -> None:
         """Remove the stored copy of a data set."""
         shutil.rmtree(self.folder / dataset.name, ignore_errors=True)
 
-    def _run_cell(self, cell: Cell, stored: Path, X, y) -> None:
-        best = math.inf
-        for name, worker in self.workers.items():
-            solver = SOLVERS[name]
-            if solver.storage == "rows" and not cell.is_sparse:
-                continue
-            if not solver.handles(cell.task, cell.shape, cell.is_sparse):
-                continue
-            if cell.task.n_alphas > 1 and not solver.follows:
-                continue
-            cell.results[name] = result = self._search(cell, name, worker, stored, best)
-            if result["status"] == "ok":
-                best = min(best, result["times"][0])
-        self._time_in_turns(cell, X, y)
-        for result in cell.results.values():
-            if result["status"] == "ok":
+    def _run_cells(self, cells: list[Cell], solvers: list[str], stored: Path, X, y) -> None:
+        for cell in cells:
+            self._search_all(cell, solvers, stored)
+        self._time_in_turns(cells, X, y)
+        for cell in cells:
+            for name, result in cell.results.items():
+                if result["status"] != "ok":
+                    continue
                 result["seconds"] = min(result["times"])
                 passes = result["seconds"] / cell.pass_seconds
                 result["passes"] = passes / cell.task.n_alphas
+                if SOLVERS[name].ours:
+                    result |= self._effort(cell, name)
 
-    def _search(self, cell, name, worker, stored, best) -> dict:
-        """The result of one solver after its tolerance search, with one time."""
-        task, protocol = cell.task, self.protocol
-        nominal = SOLVERS[name].start(task, cell.target)
-        kind = (name, cell.problem, cell.target)
+    def _search_all(self, cell: Cell, solvers: list[str], stored: Path) -> None:
+        best = math.inf
+        for name in solvers:
+            solver, task = SOLVERS[name], cell.task
+            if solver.storage == "rows" and not cell.is_sparse:
+                continue
+            if not solver.handles(task, cell.shape, cell.is_sparse):
+                continue
+            if task.n_alphas > 1 and not solver.follows:
+                continue
+            if solver.by_size and not _size(cell):
+                continue
+            worker = self.workers[name, cell.threads]
+            cell.results[name] = result = self._search(cell, worker, stored, best)
+            if result["status"] == "ok":
+                best = min(best, result["times"][0])
+
+    def _search(self, cell, worker, stored, best) -> dict:
+        """The result of one solver after its tolerance search, with one time.
+
+        ``bound`` of a search without an end is the time that a fit took, or was given, that did
+        not reach the target: a sufficient one takes longer.
+        """
+        protocol, solver, task = self.protocol, SOLVERS[worker.name], _task(cell, worker.name)
+        nominal = solver.start(task, cell.target)
+        kind = (worker.name, cell.problem, cell.target)
         box = protocol.fit_box(best)
         patience = protocol.search_boxes * box
+        spent, bound = 0.0, 0.0
 
         def attempt(tol):
-            if time.monotonic() > begin + patience:
+            nonlocal spent, bound
+            if spent > patience:
                 raise TimeBoxError(f"no tolerance found within {patience:.0f} s")
-            seconds = worker.fit(task, tol, box)
+            try:
+                seconds, _ = worker.fit(task, tol, box)
+            except TimeBoxError:
+                bound = max(bound, box)
+                raise
+            spent += seconds
             certificate = worker.call("certify")
-            good = reaches(certificate, cell.measure, cell.target)
+            good = solver.by_size or reaches(certificate, cell.measure, cell.target)
+            if not good:
+                bound = max(bound, seconds)
             return good, {"tol": tol, "times": [seconds], **certificate}
 
         try:
             worker.prepare(stored, self.tiny[cell.is_sparse], task)
-            begin = time.monotonic()
-            tol, result = loosest(attempt, nominal * self._starts.get(kind, 1.0))
+            if solver.by_size:
+                tol, result = nominal, attempt(nominal)[1]
+            else:
+                tol, result = loosest(attempt, nominal * self._starts.get(kind, 1.0))
         except TimeBoxError as error:
-            return {"status": "timeout", "box": box, "note": str(error)}
+            return {"status": "timeout", "bound": bound, "note": str(error)}
         except WorkerError as error:
             return {"status": "error", "note": str(error)}
         if tol is None:
-            return {"status": "unreached", **result}
+            return {"status": "unreached", "bound": bound, **result}
         self._starts[kind] = tol / nominal
         return {"status": "ok", **result}
 
-    def _time_in_turns(self, cell, X, y) -> None:
+    def _time_in_turns(self, cells, X, y) -> None:
         """Rounds over the pass and all solvers that reached the target.
 
         A solver takes part for as long as its repetitions stay within the box of one fit.
         """
         protocol = self.protocol
         residual = np.array(y)
-        left = {n: protocol.box for n, r in cell.results.items() if r["status"] == "ok"}
+        entries = [
+            (cell, name, self.workers[name, cell.threads])
+            for cell in cells
+            for name, result in cell.results.items()
+            if result["status"] == "ok"
+        ]
+        left = dict.fromkeys(range(len(entries)), protocol.box)
         for _ in range(protocol.rounds):
-            cell.pass_seconds = min(cell.pass_seconds, time_pass(X, residual))
-            for name in [n for n in left if cell.results[n]["times"][0] <= left[n]]:
+            seconds = time_pass(X, residual, clock=protocol.clock)
+            for cell in cells:
+                cell.pass_seconds = min(cell.pass_seconds, seconds)
+            for index in list(left):
+                cell, name, worker = entries[index]
                 result = cell.results[name]
-                begin = time.monotonic()
+                if result["times"][0] > left[index]:
+                    continue
                 try:
-                    seconds = self.workers[name].fit(
-                        cell.task,
+                    best, spent = worker.fit(
+                        _task(cell, name),
                         result["tol"],
                         box=10 + 10 * result["times"][0],
                         at_least=protocol.least_sample,
@@ -246,10 +320,18 @@ class Bench:
                     )
                 except (TimeBoxError, WorkerError) as error:
                     result["note"] = f"a repetition failed: {error}"
-                    del left[name]
+                    del left[index]
                     continue
-                result["times"].append(seconds)
-                left[name] -= time.monotonic() - begin
+                result["times"].append(best)
+                left[index] -= spent
+
+    def _effort(self, cell, name) -> dict:
+        """Counts of one more fit; empty where it fails."""
+        result, worker = cell.results[name], self.workers[name, cell.threads]
+        try:
+            return worker.call("count", cell.task, result["tol"])
+        except (TimeBoxError, WorkerError) as error:
+            return {"note": f"not counted: {error}"}
 
     def fresh(self, dataset: Dataset, cell: Cell, names: list[str]) -> list[dict]:
         """First and second fit of a new process per solver on rows, and its peak memory."""
@@ -259,7 +341,7 @@ class Bench:
             result = cell.results.get(name, {})
             if result.get("status") != "ok" or self.protocol.expired:
                 continue
-            worker = Worker(name)
+            worker = Worker(name, cell.threads, self.protocol.clock)
             try:
                 answer = worker.call("fresh", stored, storage, cell.task, result["tol"])
             except (TimeBoxError, WorkerError) as error:
@@ -280,60 +362,3 @@ class Bench:
                     row[f"{label}_memory_ratio"] = total / dataset.input_bytes
             rows.append(row)
         return rows
-
-
-def summarise(cells: list[Cell], reference: str = "sparselp") -> dict:
-    """Ratios of the library to the best peer per cell, their geometric mean, and what is wrong."""
-    ratios, findings = [], []
-    for cell in cells:
-        label = f"{cell.dataset} {cell.problem} alpha_max/{cell.divisor} to {cell.target:g}"
-        ours = {n: r for n, r in cell.results.items() if SOLVERS[n].ours}
-        peers = {
-            n: r for n, r in cell.results.items() if not SOLVERS[n].ours and r["status"] == "ok"
-        }
-        for name, result in ours.items():
-            findings += [f"{label}, {name}: {text}" for text in _findings(cell, result, peers)]
-        result = ours.get(reference)
-        if result is None or result["status"] != "ok":
-            continue
-        row = {"cell": label, "seconds": result["seconds"], "passes": result["passes"]}
-        if peers:
-            best = min(peers, key=lambda n: peers[n]["seconds"])
-            row |= {"best_peer": best, "ratio": result["seconds"] / peers[best]["seconds"]}
-            learners = [r["seconds"] for n, r in peers.items() if n.startswith("scikit-learn")]
-            if learners:
-                row["scikit_learn_ratio"] = result["seconds"] / min(learners)
-        ratios.append(row)
-    known = [row["ratio"] for row in ratios if "ratio" in row]
-    return {
-        "ratios": sorted(ratios, key=lambda row: -row.get("ratio", 0.0)),
-        "geometric_mean": float(np.exp(np.mean(np.log(known)))) if known else math.nan,
-        "findings": findings,
-    }
-
-
-def _findings(cell: Cell, result: dict, peers: dict) -> list[str]:
-    """What is wrong with a result of the library in one cell; an empty list is the aim."""
-    if result["status"] != "ok":
-        return [f"{result['status']}: {result.get('note', 'target not reached')}"]
-    found = []
-    allowed = cell.target * cell.null_value
-    best = min((peer["objective"] for peer in peers.values()), default=math.inf)
-    behind = result["objective"] - best
-    if cell.measure == "gap":
-        if behind > allowed:
-            found.append(f"objective {result['objective']:.10g} is {behind:.1e} above a peer's")
-        claimed = result["claimed_gap"] * cell.null_value
-        # a claimed gap bounds the distance to every objective that anybody reached
-        if not claimed >= behind - 1e-12 * cell.null_value:
-            found.append(f"claims a gap of {claimed:.1e}, a peer is {behind:.1e} below")
-    elif behind > 0.05 * abs(best):
-        found.append(
-            f"another local minimum: objective {result['objective']:.6g} ({result['support']} "
-            f"features), the best peer's is {best:.6g}"
-        )
-    claimed = result["claimed_residual"]
-    actual = result["residual"]
-    if math.isfinite(claimed) and abs(claimed - actual) > 0.1 * actual + 1e-9:
-        found.append(f"claims a fixed-point residual of {claimed:.1e}, recomputed {actual:.1e}")
-    return found

@@ -44,6 +44,7 @@ class Solver:
     storage = "columns"
     ours = False
     follows = False
+    by_size = False  # told how many features to keep (task.support): no alpha, no tolerance
 
     @classmethod
     def handles(cls, task: Task, shape: tuple[int, int], is_sparse: bool) -> bool:
@@ -444,7 +445,7 @@ class Glmnet(Solver):
 
 
 class Adelie(Solver):
-    """adelie's grpnet, for paths."""
+    """adelie's grpnet; a single fit is a path of one strength."""
 
     name = "adelie"
     package = "adelie"
@@ -457,29 +458,70 @@ class Adelie(Solver):
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
-        path = task.n_alphas > 1 and task.loss == "squared_error"
-        return path and task.p == 1 and task.l2_reg == 0
+        return task.p == 1 and task.loss in ("squared_error", "log_loss")
 
     @classmethod
     def start(cls, task, target):
         return target
 
+    def fit(self, X, y, task, tol):
+        state = self._solved(X, y, task, tol, *_l1_ratio(task))
+        return Outcome(state.betas.toarray()[0], float(state.intercepts[0]), 0)
+
     def path(self, X, y, task, tol):
-        kind = (
-            self._adelie.matrix.dense if isinstance(X, np.ndarray) else self._adelie.matrix.sparse
-        )
-        state = self._adelie.grpnet(
+        state = self._solved(X, y, task, tol, task.alphas, 1.0)
+        return Outcome(state.betas, np.asarray(state.intercepts), 0)
+
+    def _solved(self, X, y, task, tol, alphas, l1_ratio):
+        matrix, glm = self._adelie.matrix, self._adelie.glm
+        kind = matrix.dense if isinstance(X, np.ndarray) else matrix.sparse
+        squared = task.loss == "squared_error"
+        return self._adelie.grpnet(
             X=kind(X, method="naive", n_threads=1),
-            glm=self._adelie.glm.gaussian(y=y),
-            lmda_path=task.alphas,
+            glm=glm.gaussian(y=y) if squared else glm.binomial(y=(y > 0) * 1.0),
+            alpha=l1_ratio,
+            lmda_path=np.atleast_1d(alphas),
             early_exit=False,
             intercept=task.fit_intercept,
             tol=tol,
+            irls_tol=tol,
             max_iters=EPOCHS,
             progress_bar=False,
             n_threads=1,
         )
-        return Outcome(state.betas, np.asarray(state.intercepts), 0)
+
+
+class Abess(Solver):
+    """abess: best subsets by splicing, for p = 0, at the number of features that we keep.
+
+    It solves the constrained form of the problem, so the strength that belongs to the size is
+    ours; loss + alpha * size are then comparable. It has no tolerance: coefficients on the
+    support are those of least squares.
+    """
+
+    name = "abess"
+    package = "abess"
+    by_size = True
+
+    def __init__(self):
+        from abess import LinearRegression
+
+        self._regression = LinearRegression
+
+    @classmethod
+    def handles(cls, task, shape, is_sparse):
+        return task.loss == "squared_error" and task.p == 0 and task.l2_reg == 0
+
+    @classmethod
+    def start(cls, task, target):
+        return target
+
+    def fit(self, X, y, task, tol):
+        dense = isinstance(X, np.ndarray)
+        model = self._regression(
+            support_size=task.support, fit_intercept=task.fit_intercept, thread=1
+        ).fit(X, y, is_normal=False, sparse_matrix=not dense)
+        return Outcome(model.coef_, float(model.intercept_), 0)
 
 
 class Glum(Solver):
@@ -526,6 +568,7 @@ SOLVERS: dict[str, type[Solver]] = {
         SkglmGram,
         Glmnet,
         Adelie,
+        Abess,
         ScikitLearnGram,
         ScikitLearn,
         Glum,

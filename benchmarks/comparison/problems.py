@@ -47,6 +47,7 @@ PROBLEMS: dict[str, Problem] = {
         Problem("elastic-net", 1.0, (10, 100), "gap", l2_share=0.5),
         Problem("l1/2", 1 / 2, (10, 100), "residual"),
         Problem("l2/3", 2 / 3, (10, 100), "residual"),
+        Problem("l0", 0.0, (10, 100), "residual"),
         Problem("logistic", 1.0, (10, 100), "gap", loss="log_loss"),
         Problem("logistic-l1/2", 1 / 2, (10, 100), "residual", loss="log_loss"),
         Problem("poisson", 1.0, (10, 100), "gap", loss="poisson"),

@@ -9,12 +9,14 @@ import platform
 from dataclasses import asdict
 from pathlib import Path
 
-from comparison.measure import Cell, summarise
+from comparison.certificates import Task
+from comparison.measure import Cell
+from comparison.summary import LARGE, REFERENCE, geometric_mean, label, summarise
 
 MEGA = 1e6
 
 
-def machine(threads: int, versions: dict[str, str]) -> dict:
+def machine(threads: int | str, versions: dict[str, str]) -> dict:
     """What a reader needs to judge the figures; no names of hosts or users."""
     model = platform.processor() or platform.machine()
     try:
@@ -52,6 +54,35 @@ def write(folder: Path, stem: str, cells: list[Cell], fresh: list[dict], header:
     return markdown
 
 
+def read(path: Path) -> tuple[list[Cell], list[dict], list[str]]:
+    """The cells, the fresh fits and the commands of a file that `write` made."""
+    content = json.loads(path.read_text())
+    fresh = [_restored(row) for row in content["fresh"]]
+    return [_cell(entry) for entry in content["cells"]], fresh, content["commands"]
+
+
+def _restored(entry: dict) -> dict:
+    return {key: math.nan if value is None else value for key, value in entry.items()}
+
+
+def _cell(entry: dict) -> Cell:
+    task = {**entry["task"], "first_alpha": entry["task"]["first_alpha"] or math.inf}
+    results = {name: _restored(result) for name, result in entry["results"].items()}
+    seconds = math.inf if entry["pass_seconds"] is None else entry["pass_seconds"]
+    told = {"task": Task(**task), "results": results, "pass_seconds": seconds}
+    return Cell(**{**entry, **told, "shape": tuple(entry["shape"])})
+
+
+def merged(old: list[Cell], new: list[Cell]) -> list[Cell]:
+    """The old cells, those that were measured anew replaced, and the others of the new ones."""
+    cells = {_key(cell): cell for cell in old} | {_key(cell): cell for cell in new}
+    return list(cells.values())
+
+
+def _key(cell: Cell) -> tuple:
+    return label(cell), cell.threads
+
+
 def _finite(value):
     """JSON has no NaN: they become null."""
     if isinstance(value, dict):
@@ -70,8 +101,7 @@ def render(cells: list[Cell], fresh: list[dict], header: dict, summary: dict) ->
     lines = [
         "# Comparison with the peers",
         "",
-        f"`{header['command']}`",
-        "",
+        *[f"`{command}`\n" for command in header["commands"]],
         f"{system['processor']}, {system['threads']} thread(s) of {system['cores']} cores, load "
         f"{system['load_average']:.1f} at the start; Python {system['python']}, {versions}.",
         "",
@@ -79,8 +109,11 @@ def render(cells: list[Cell], fresh: list[dict], header: dict, summary: dict) ->
         "",
     ]
     lines += _overview(summary)
-    for key in dict.fromkeys((c.problem, c.target, c.measure) for c in cells):
-        lines += _problem_table(key, [c for c in cells if (c.problem, c.target) == key[:2]])
+    lines += _peer_table(summary["peers"])
+    lines += _thread_table(summary["threads"])
+    for key in dict.fromkeys((c.problem, c.target, c.threads) for c in cells):
+        group = [c for c in cells if (c.problem, c.target, c.threads) == key]
+        lines += _problem_table(group)
     lines += _quality_table(cells)
     lines += _fresh_table(fresh)
     return "\n".join(lines) + "\n"
@@ -126,6 +159,72 @@ def _overview(summary: dict, worst: int = 12) -> list[str]:
     return [*lines, ""]
 
 
+def _peer_table(rows: list[dict]) -> list[str]:
+    """How many times as long every peer takes, with what it did not finish."""
+    if not rows:
+        return []
+    header = [
+        "problem, target",
+        "peer",
+        "cells",
+        "times as long",
+        "least",
+        "ahead of us",
+        "ended",
+        "with these, at least",
+        "never there",
+    ]
+    entries = [
+        [
+            f"{row['problem']}, {row['target']:g}"
+            + (f", {row['threads']} threads" if row["threads"] > 1 else ""),
+            row["peer"],
+            row["cells"],
+            f"{row['times_as_long']:.2f}" if row["cells"] else "",
+            f"{row['least']:.2f}" if row["cells"] else "",
+            row["ahead"],
+            row["ended"],
+            f"{row['at_least']:.2f}" if row["ended"] else "",
+            row["never"],
+        ]
+        for row in rows
+    ]
+    note = (
+        "Time of the peer divided by that of sparselp, in geometric mean over the cells that both "
+        "finish, and in the cell where it is least. Fits that were ended count, in the last mean, "
+        "with the time that they were given: a lower bound. The best scikit-learn solver and the "
+        "best peer are chosen cell by cell. At no tolerance a peer gets to the target in the cells "
+        "of the last column."
+    )
+    return ["## Beside each peer", "", note, "", *table(header, entries)]
+
+
+def _thread_table(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    solvers = list(dict.fromkeys(name for row in rows for name in row["gains"]))
+    ours = [(row["stored"], row["gains"][REFERENCE]) for row in rows if REFERENCE in row["gains"]]
+    large = [gain for stored, gain in ours if stored > LARGE]
+    small = [gain for stored, gain in ours if stored <= LARGE]
+    lines = ["## Threads: time with one divided by time with more", ""]
+    for title, gains in (("above", large), ("up to", small)):
+        if gains:
+            lines.append(
+                f"* sets {title} a million stored values: {geometric_mean(gains):.2f} in geometric "
+                f"mean, {min(gains):.2f} at least, over {len(gains)} cells"
+            )
+    entries = [
+        [
+            row["cell"],
+            f"{row['stored'] / MEGA:.2g} M",
+            row["threads"],
+            *[f"{row['gains'][name]:.2f}" if name in row["gains"] else "" for name in solvers],
+        ]
+        for row in sorted(rows, key=lambda row: -row["stored"])
+    ]
+    return [*lines, "", *table(["cell", "stored", "threads", *solvers], entries)]
+
+
 def _seconds(value: float) -> str:
     if value < 1:
         return f"{1e3 * value:.3g} ms"
@@ -137,7 +236,7 @@ def _entry(result: dict | None, best: float) -> str:
     if result is None:
         return ""
     if result["status"] == "timeout":
-        return f"> {_seconds(result['box'])}"
+        return f"> {_seconds(result['bound'])}"
     if result["status"] != "ok":
         return result["status"]
     text = f"{_seconds(result['seconds'])} ({result['passes']:.0f})"
@@ -148,9 +247,9 @@ def _solvers(cells: list[Cell]) -> list[str]:
     return list(dict.fromkeys(name for cell in cells for name in cell.results))
 
 
-def _problem_table(key: tuple, cells: list[Cell]) -> list[str]:
-    problem, target, measure = key
-    kind = {"gap": "relative duality gap", "residual": "fixed-point residual"}[measure]
+def _problem_table(cells: list[Cell]) -> list[str]:
+    first = cells[0]
+    kind = {"gap": "relative duality gap", "residual": "fixed-point residual"}[first.measure]
     solvers = _solvers(cells)
     rows = []
     for cell in cells:
@@ -165,8 +264,9 @@ def _problem_table(key: tuple, cells: list[Cell]) -> list[str]:
                 *[_entry(cell.results.get(name), best) for name in solvers],
             ]
         )
-    passes = "passes per alpha" if cells[0].task.n_alphas > 1 else "passes"
-    title = f"## {problem}, {kind} ≤ {target:g}: time ({passes})"
+    passes = "passes per alpha" if first.task.n_alphas > 1 else "passes"
+    threads = f", {first.threads} threads" if first.threads > 1 else ""
+    title = f"## {first.problem}, {kind} ≤ {first.target:g}{threads}: time ({passes})"
     return [title, "", *table(["data", "alpha_max", "one pass", *solvers], rows)]
 
 
@@ -178,18 +278,35 @@ def _quality_table(cells: list[Cell]) -> list[str]:
                 continue
             rows.append(
                 [
-                    f"{cell.dataset} {cell.problem} /{cell.divisor}",
-                    name,
+                    f"{cell.dataset} {cell.problem} /{cell.divisor} {cell.target:g}",
+                    name + (f", {cell.threads} threads" if cell.threads > 1 else ""),
                     f"{result['objective']:.10g}",
                     f"{result['gap']:.1e}" if math.isfinite(result["gap"]) else "",
                     f"{result['residual']:.1e}",
                     result["support"],
                     result["n_iter"],
+                    result.get("gradients", ""),
+                    result.get("newton_steps", ""),
                     f"{result['tol']:.1e}",
                 ]
             )
-    header = ["cell", "solver", "objective", "gap", "residual", "features", "n_iter", "tol"]
-    return ["## Quality, recomputed", "", *table(header, rows)]
+    header = [
+        "cell",
+        "solver",
+        "objective",
+        "gap",
+        "residual",
+        "features",
+        "epochs",
+        "X.T @ r",
+        "Newton steps",
+        "tol",
+    ]
+    note = (
+        "Epochs are n_iter_, of a peer what it calls so; gradients of all columns and Newton steps "
+        "on the support are counted in one more fit, of the library only."
+    )
+    return ["## Quality, recomputed", "", note, "", *table(header, rows)]
 
 
 def _fresh_table(fresh: list[dict]) -> list[str]:
