@@ -127,7 +127,6 @@ def main() -> None:
     from comparison.datasets import QUICK, Library
     from comparison.measure import Bench, Protocol
     from comparison.peers import SOLVERS
-    from comparison.problems import PROBLEMS
 
     suites = plan(options)
     library = Library(options.data, options.raw)
@@ -171,23 +170,10 @@ def main() -> None:
                 if protocol.expired:
                     break
                 dataset = library.load(name)
-                measured = []
-                for suite in suites:
-                    if name not in suite.names(usual):
-                        continue
-                    families = [PROBLEMS[problem] for problem in suite.problems]
-                    solvers = [n for n in bench.solvers if n in (suite.peers or SOLVERS)]
-                    for cell in bench.run(
-                        dataset, families, suite.targets, suite.divisors, solvers
-                    ):
-                        measured.append(cell)
-                        print(_line(cell), flush=True)
+                measured = list(_cells(bench, dataset, suites, usual))
                 cells += measured
                 if measured and options.fresh != "none":
-                    columns = [n for n in bench.solvers if SOLVERS[n].storage == "columns"]
-                    if options.fresh == "ours":
-                        columns = [n for n in columns if SOLVERS[n].ours]
-                    again = bench.fresh(dataset, measured[0], columns)
+                    again = bench.fresh(dataset, measured[0], options.fresh == "ours")
                     fresh = [row for row in fresh if row["dataset"] != name] + again
                 bench.forget(dataset)
                 if cells:
@@ -201,6 +187,21 @@ def main() -> None:
     print(keep())
     if stem:
         print(f"written to {options.out / stem}.md, .json, .png")
+
+
+def _cells(bench, dataset, suites, usual):
+    """The cells of one data set in all suites that it takes part in, printed as they come."""
+    from comparison.problems import PROBLEMS
+
+    for suite in suites:
+        if dataset.name not in suite.names(usual):
+            continue
+        families = [PROBLEMS[problem] for problem in suite.problems]
+        for cell in bench.run(
+            dataset, families, suite.targets, suite.divisors, list(suite.peers) or None
+        ):
+            print(_line(cell), flush=True)
+            yield cell
 
 
 def _public(arguments):

@@ -21,7 +21,7 @@ from comparison.peers import SOLVERS, Outcome
 from comparison.problems import PROBLEMS
 from comparison.suites import SUITES
 from comparison.summary import summarise
-from comparison.threads import VARIABLES, threads_of_children
+from comparison.threads import VARIABLES, allowed_threads, threads_of_children
 from comparison.workers import timed_fit
 
 from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
@@ -154,7 +154,9 @@ def test_children_get_their_number_of_threads_and_the_parent_keeps_its_own(monke
     monkeypatch.setenv(VARIABLES[0], "1")
     monkeypatch.delenv(VARIABLES[1], raising=False)
     code = f"import os; print(os.environ[{VARIABLES[0]!r}], os.environ[{VARIABLES[1]!r}])"
+    assert allowed_threads() == 1
     with threads_of_children(3):
+        assert allowed_threads() == 3
         printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert printed.stdout.split() == [b"3", b"3"]
     assert os.environ[VARIABLES[0]] == "1"

@@ -169,7 +169,8 @@ class Bench:
     def run(self, dataset, problems: list[Problem], targets, divisors=None, solvers=None):
         """All cells of one data set; yields each when it is finished.
 
-        Those of one problem with several numbers of threads are timed in turns.
+        Those of one problem with several numbers of threads are timed in turns. ``solvers``
+        narrows those of the bench down.
         """
         fit_intercept = self.protocol.fit_intercept
         stored = self.folder / dataset.name
@@ -205,7 +206,8 @@ class Bench:
                         )
                         for threads in self.protocol.threads
                     ]
-                    self._run_cells(cells, solvers or self.solvers, stored, dataset.X, y)
+                    chosen = [n for n in self.solvers if solvers is None or n in solvers]
+                    self._run_cells(cells, chosen, stored, dataset.X, y)
                     yield from cells
 
     def forget(self, dataset: Dataset) -> None:
@@ -333,17 +335,19 @@ class Bench:
         except (TimeBoxError, WorkerError) as error:
             return {"note": f"not counted: {error}"}
 
-    def fresh(self, dataset: Dataset, cell: Cell, names: list[str]) -> list[dict]:
+    def fresh(self, dataset: Dataset, cell: Cell, ours_alone: bool = False) -> list[dict]:
         """First and second fit of a new process per solver on rows, and its peak memory."""
         rows = []
         stored, storage = self.folder / dataset.name, "rows" if dataset.is_sparse else "columns"
-        for name in names:
-            result = cell.results.get(name, {})
+        for name, result in cell.results.items():
+            solver = SOLVERS[name]
+            if solver.storage != "columns" or (ours_alone and not solver.ours):
+                continue
             if result.get("status") != "ok" or self.protocol.expired:
                 continue
             worker = Worker(name, cell.threads, self.protocol.clock)
             try:
-                answer = worker.call("fresh", stored, storage, cell.task, result["tol"])
+                answer = worker.call("fresh", stored, storage, _task(cell, name), result["tol"])
             except (TimeBoxError, WorkerError) as error:
                 answer = {"note": str(error)}
             finally:

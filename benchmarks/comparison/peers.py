@@ -14,6 +14,7 @@ import numpy as np
 
 from comparison.certificates import Task
 from comparison.losses import LOSSES
+from comparison.threads import allowed_threads
 
 EPOCHS = 10_000_000  # no peer is stopped by its iteration limit; the time box stops it
 
@@ -477,7 +478,7 @@ class Adelie(Solver):
         kind = matrix.dense if isinstance(X, np.ndarray) else matrix.sparse
         squared = task.loss == "squared_error"
         return self._adelie.grpnet(
-            X=kind(X, method="naive", n_threads=1),
+            X=kind(X, method="naive", n_threads=allowed_threads()),
             glm=glm.gaussian(y=y) if squared else glm.binomial(y=(y > 0) * 1.0),
             alpha=l1_ratio,
             lmda_path=np.atleast_1d(alphas),
@@ -487,7 +488,7 @@ class Adelie(Solver):
             irls_tol=tol,
             max_iters=EPOCHS,
             progress_bar=False,
-            n_threads=1,
+            n_threads=allowed_threads(),
         )
 
 
@@ -519,7 +520,7 @@ class Abess(Solver):
     def fit(self, X, y, task, tol):
         dense = isinstance(X, np.ndarray)
         model = self._regression(
-            support_size=task.support, fit_intercept=task.fit_intercept, thread=1
+            support_size=task.support, fit_intercept=task.fit_intercept, thread=allowed_threads()
         ).fit(X, y, is_normal=False, sparse_matrix=not dense)
         return Outcome(model.coef_, float(model.intercept_), 0)
 

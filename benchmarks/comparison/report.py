@@ -11,6 +11,7 @@ from pathlib import Path
 
 from comparison.certificates import Task
 from comparison.measure import Cell
+from comparison.peers import SOLVERS
 from comparison.summary import LARGE, REFERENCE, geometric_mean, label, summarise
 
 MEGA = 1e6
@@ -97,7 +98,10 @@ def _finite(value):
 def render(cells: list[Cell], fresh: list[dict], header: dict, summary: dict) -> str:
     """The whole report as Markdown."""
     system = header["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
+    took_part = {SOLVERS[name].package for cell in cells for name in cell.results}
+    versions = ", ".join(
+        f"{name} {version}" for name, version in system["versions"].items() if name in took_part
+    )
     lines = [
         "# Comparison with the peers",
         "",

@@ -23,6 +23,11 @@ def limit_threads(threads: int) -> None:
     os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
 
 
+def allowed_threads() -> int:
+    """The number for solvers that do not read it themselves; 1 where nothing is said."""
+    return int(os.environ.get(VARIABLES[0], "1"))
+
+
 @contextlib.contextmanager
 def threads_of_children(threads: int):
     """Set the number for processes that are started inside the block."""
