@@ -22,7 +22,7 @@ from comparison.problems import PROBLEMS
 from comparison.suites import SUITES
 from comparison.summary import summarise
 from comparison.threads import VARIABLES, allowed_threads, threads_of_children
-from comparison.workers import timed_fit
+from comparison.workers import TimeBoxError, timed_fit
 
 from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 from sklearn_sparselp._solvers import Design, descent_state
@@ -126,18 +126,19 @@ def test_processor_time_leaves_out_what_others_do_with_the_machine():
 
 
 class _Late:
-    """A worker whose fits take 2 s and never reach anything."""
+    """A worker whose fits take 2 s; it reaches what its gap is, whatever the tolerance."""
 
-    name = "celer"
+    name, unprepared, gap = "celer", False, 1.0
 
     def prepare(self, *arguments):
-        pass
+        if self.unprepared:
+            raise TimeBoxError("no answer")
 
     def fit(self, task, tol, box):
         return 2.0, 2.0
 
     def call(self, command):
-        return {"gap": 1.0}
+        return {"gap": self.gap}
 
 
 def test_a_search_without_an_end_claims_no_more_than_its_longest_fit(tmp_path):
@@ -148,6 +149,13 @@ def test_a_search_without_an_end_claims_no_more_than_its_longest_fit(tmp_path):
         "bound": 2.0,
         "note": "no tolerance found within 5 s",
     }
+    good = _Late()
+    good.gap = 1e-9
+    result = bench._search(_cell(), good, tmp_path, math.inf)
+    assert (result["status"], result["times"]) == ("ok", [2.0])
+    late = _Late()
+    late.unprepared = True
+    assert bench._search(_cell(), late, tmp_path, math.inf)["status"] == "error"
 
 
 def test_children_get_their_number_of_threads_and_the_parent_keeps_its_own(monkeypatch):
