@@ -39,7 +39,8 @@ SUITES: dict[str, Suite] = {
         peers=("sparselp", "sparselp-rows", "celer", "skglm"),
     ),
     "logistic": Suite(
-        ("logistic", "logistic-l1/2"), sets=(*GENE_EXPRESSION, "gisette_1000", "dorothea", *TEXT)
+        ("logistic", "logistic-l1/2"),
+        sets=(*GENE_EXPRESSION, "gisette_1000", "dorothea", "a9a", *TEXT),
     ),
     "multinomial": Suite(
         ("multinomial",), divisors=(10,), sets=("sparse_classes", "digits", "news20_multiclass")
