@@ -16,7 +16,7 @@ from .._core._penalty import entry_gradients
 from .certificate import Certificate, Certifier
 from .class_states import ClassStates
 from .descent_state import DescentState
-from .lasso_path import LassoPath
+from .direct import direct_fit
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 from .support_newton import POLISH_STEPS, POLISHED
@@ -74,13 +74,8 @@ def coordinate_descent(
         Yields vectors to multiply, returns a SolveResult.
     """
     warm = bool(coef.any())
-    if carry is None and not warm and LassoPath.pays(problem, tol):
-        null_gradient = yield problem.null_raw_gradient
-        problem.set_gradient_scale(null_gradient)
-        alpha = problem.penalty.alpha
-        result = LassoPath(problem, null_gradient, np.array([alpha]), polish=True).fit(alpha, tol, max_iter)
-        if result is not None:
-            return replace(result, history=[problem.null_objective, result.objective])
+    if carry is None and not warm and (result := (yield from direct_fit(problem, tol, max_iter))) is not None:
+        return result
     state: DescentState | ClassStates
     if isinstance(problem, MultinomialProblem):
         state = ClassStates(problem, coef, intercept)

@@ -41,12 +41,12 @@ class LogLossPath:
     alphas : ndarray of shape (n_alphas,)
         Descending.
     polish : bool
-        Whether fits end with Newton steps, so that they hardly depend on tol.
+        Whether fits end with Newton steps, so that they hardly depend on tol; may be changed between fits.
     """
 
     def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
         problem.design.prefer_columns()
-        self._problem, self._polish = problem, polish
+        self._problem, self.polish = problem, polish
         # At w and the intercept: predictions, loss and its derivatives, and the gradient where it is known.
         self._w = np.zeros(problem.design.n_features)
         self._go_to(np.zeros(problem.design.n_samples), 0.0)
@@ -144,7 +144,7 @@ class LogLossPath:
         if not features.size:
             return 0
         strength: Strength = penalty.alpha if penalty.penalty_factor is None else penalty.alpha * penalty.penalty_factor[features]
-        w, epochs, polishes = self._w[features], 0, POLISH_STEPS if self._polish else 0
+        w, epochs, polishes = self._w[features], 0, POLISH_STEPS if self.polish else 0
         for _ in range(MOST_MODELS):
             gradient = block.products(self._raw)
             pull = np.abs(gradient)
@@ -161,7 +161,7 @@ class LogLossPath:
             done = self._step(problem, block.take(on), features[on], w[on], gradient[on], max_epochs - epochs)
             if done is None:
                 # Rounding leaves nothing to win: the certificate tells whether that is enough.
-                return epochs if polishes < POLISH_STEPS and self._polish else None
+                return epochs if polishes < POLISH_STEPS and self.polish else None
             epochs += done
             w = self._w[features]
         return None
