@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._core._penalty import LpPenalty
 from ._linear import linear_predictor
-from ._solvers import SOLVERS, Problem, SolveResult, solve
+from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
 from ._validation import (
     Interval,
     Matrix,
@@ -90,13 +90,25 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     coef_: Any
     intercept_: Any
 
-    def _penalty(self, n_features: int, *, positive: bool = False) -> LpPenalty:
+    def _design(self, X: Matrix, *, compact: bool) -> Design:
+        """Return the design of a fit, without empty columns if ``compact`` and where that pays."""
+        design = Design(X)
+        # Other solvers walk rows.
+        if compact and self.solver in ("auto", "cd") and (self.p < 1.5 or self.sparsity_threshold):
+            design.drop_empty_columns()
+        return design
+
+    def _penalty(self, n_features: int, design: Design, *, positive: bool = False) -> LpPenalty:
+        """Return the penalty of the columns of a design, which may be some of the features."""
+        factor = check_penalty_factor(self.penalty_factor, n_features)
+        if factor is not None and design.features is not None:
+            factor = factor[design.features]
         return LpPenalty(
-            n_features,
+            design.n_features,
             p=float(self.p),
             alpha=float(self.alpha),
             sparsity_threshold=float(self.sparsity_threshold),
-            penalty_factor=check_penalty_factor(self.penalty_factor, n_features),
+            penalty_factor=factor,
             l2_reg=float(self.l2_reg),
             positive=positive,
         )
@@ -123,14 +135,19 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
             )
         return coef, np.atleast_1d(self.intercept_).astype(np.float64)
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
-        """Validate the data of a fit and state its problems; sets ``n_features_in_`` and names."""
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, compact: bool = False) -> Task:
+        """Validate the data of a fit and state its problems; sets ``n_features_in_`` and names.
+
+        With ``compact`` the design may lack empty columns: `_solve` puts their zeros back.
+        """
         raise NotImplementedError
 
     def _solve(self, task: Task) -> None:
         """Solve the problems side by side and store what they give."""
         problems, (coef, intercept) = task.problems, task.starts
+        features = problems[0].design.features
         if coef is not None:
+            coef = coef if features is None else coef[:, features]
             # A problem may be several rows: the classes of a multinomial one.
             coef = coef.reshape(len(problems), -1)
             intercept = [b[0] if b.size == 1 else b for b in intercept.reshape(len(problems), -1)]
@@ -143,18 +160,32 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
             intercept_init=intercept,
             verbose=int(self.verbose),
         )
-        self._store(results, task.X.dtype, single=task.single)
+        self._store(results, task.X.dtype, single=task.single, features=features)
 
-    def _store(self, results: list[SolveResult], dtype: np.dtype, *, single: bool) -> None:
+    def _store(
+        self,
+        results: list[SolveResult],
+        dtype: np.dtype,
+        *,
+        single: bool,
+        features: np.ndarray | None = None,
+    ) -> None:
+        """Store results; ``features`` are those that the coefficients belong to, all by default."""
+
         def gather(name: str) -> Any:
             values = [getattr(result, name) for result in results]
             return values[0] if single else np.array(values)
 
         coef, intercept = gather("coef"), gather("intercept")
         if not single:
-            coef = coef.reshape(-1, self.n_features_in_)
+            n_columns = self.n_features_in_ if features is None else features.size
+            coef = coef.reshape(-1, n_columns)
             intercept = intercept.reshape(-1).astype(dtype)
-        self.coef_ = coef.astype(dtype, copy=False)
+        if features is None:
+            self.coef_ = coef.astype(dtype, copy=False)
+        else:
+            self.coef_ = np.zeros((*coef.shape[:-1], self.n_features_in_), dtype=dtype)
+            self.coef_[..., features] = coef
         self.intercept_ = intercept
         self.objective_ = gather("objective")
         self.dual_gap_ = gather("dual_gap")

@@ -321,7 +321,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         After an exception the estimator is in the state from before the call.
         """
         with unchanged_on_error(self):
-            task = self._prepare(X, y, sample_weight)
+            task = self._prepare(X, y, sample_weight, compact=True)
             self._solve(task)
             self.classes_ = task.classes
             self._fitted_loss = self.loss
@@ -329,7 +329,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
                 self._warn_if_separated(task)
         return self
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, compact: bool = False) -> Task:
         loss = CLASSIFICATION_LOSSES[self.loss]
         check_solver(self.solver, self.p, SOLVERS)
         X, classes, codes = check_fit_labels(self, X, y)
@@ -338,9 +338,10 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         weights = check_class_weight(self.class_weight, classes, codes, weights)
         n_rows = 1 if n_classes == 2 else n_classes
         starts = self._class_starts(classes, n_rows, X.shape[1])
-        penalty = self._penalty(X.shape[1])
+        design = self._design(X, compact=compact)
+        penalty = self._penalty(X.shape[1], design)
         problems = build_problems(
-            loss, Design(X), codes, n_classes, penalty, weights, bool(self.fit_intercept)
+            loss, design, codes, n_classes, penalty, weights, bool(self.fit_intercept)
         )
         return Task(X, problems, starts, False, weights, classes, codes)
 

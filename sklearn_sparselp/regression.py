@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from ._base import SparseLpModel, Task
 from ._core._log_link import Gamma, Poisson
 from ._core._loss import Huber, Loss, SquaredError
-from ._solvers import SOLVERS, Design, Problem
+from ._solvers import SOLVERS, Problem
 from ._validation import (
     Interval,
     StrOptions,
@@ -294,11 +294,11 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         After an exception the estimator is in the state from before the call.
         """
         with unchanged_on_error(self):
-            self._solve(self._prepare(X, y, sample_weight))
+            self._solve(self._prepare(X, y, sample_weight, compact=True))
             self._fitted_loss = self.loss
         return self
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, compact: bool = False) -> Task:
         loss = REGRESSION_LOSSES[self.loss]
         check_solver(self.solver, self.p, SOLVERS)
         X, y = check_fit_data(self, X, y, multi_output=loss.multi_output)
@@ -308,8 +308,8 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
             check_not_all_zero(y, weights, self.loss)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
         starts = self._starts(len(targets), X.shape[1], "outputs")
-        penalty = self._penalty(X.shape[1], positive=bool(self.positive))
-        design, intercept = Design(X), bool(self.fit_intercept)
+        design, intercept = self._design(X, compact=compact), bool(self.fit_intercept)
+        penalty = self._penalty(X.shape[1], design, positive=bool(self.positive))
         problems = [
             Problem(design, target, loss.make(self), penalty, weights, intercept)
             for target in targets

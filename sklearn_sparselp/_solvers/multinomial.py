@@ -150,6 +150,7 @@ class StackedDesign:
 
     def __init__(self, base: Design, n_classes: int):
         self.base = base
+        self.features = base.features
         self.n_classes = n_classes
         self.n_samples = n_classes * base.n_samples
         self.n_features = n_classes * base.n_features

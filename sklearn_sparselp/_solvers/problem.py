@@ -127,6 +127,7 @@ class Problem:
         self.sums, squares = design.moments(self.weights, fit_intercept)
         if not squares.max(initial=0.0) < np.inf:
             j = int(np.argmax(~(squares < np.inf)))
+            j = j if design.features is None else design.features[j]
             raise ValueError(
                 f"The squares of feature {j} of X overflow. Scale its values, below about 1e150 in modulus."
             )
