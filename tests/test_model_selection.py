@@ -252,12 +252,12 @@ def test_masks_of_which_none_acts_cost_one_path(monkeypatch):
 
     lengths = []
 
-    def counted(problems, alphas, *args, **options):
-        lengths.append(alphas.size)
-        return follow(problems, alphas, *args, **options)
+    class Counted(tuning.Follow):
+        def __init__(self, problems, alphas, *args, **options):
+            lengths.append(alphas.size)
+            super().__init__(problems, alphas, *args, **options)
 
-    follow = tuning.follow
-    monkeypatch.setattr(tuning, "follow", counted)
+    monkeypatch.setattr(tuning, "Follow", Counted)
     model = tuned("squared_error", p=0.5, sparsity_threshold=[0.0, 1e-6, 1e-5], cv=3)
     model.fit(X, Y)
     assert lengths == [8] * 4

@@ -326,11 +326,12 @@ cdef inline double general_rough(const LpProx* self, double log2_a) noexcept nog
 cdef inline double general_start(
     const LpProx* self, double z, double scale, double log2_a, double v
 ) noexcept nogil:
-    # Where Halley starts: 0 below the threshold, NaN next to it and where squares leave the range of doubles.
+    # Where Halley starts: 0 below the threshold, NaN next to it and where squares leave the range of doubles, or
+    # logarithms that of normal ones.
     cdef double t = z * fast_exp2(v), rest = log2_a - self.log2_limit
-    t = t if (z > 1e-140) & (z < 1e140) & (t > 1e-140) & (scale > 1e-290) & (scale < 1e290) else NAN
-    t = t if fabs(rest) > 1e-4 else NAN
-    return 0.0 if rest > 1e-4 else t
+    t = t if (t > 1e-140) & (fabs(rest) > 1e-4) else NAN
+    t = 0.0 if rest > 1e-4 else t
+    return t if (z > 1e-140) & (z < 1e140) & (scale > 1e-290) & (scale < 1e290) else NAN
 
 
 cdef inline double general_power(const LpProx* self, double t) noexcept nogil:
@@ -370,7 +371,9 @@ cdef inline double prox_threshold(const LpProx* self, double scale) noexcept nog
 
 
 cdef inline double careful_general(const LpProx* self, double z, double scale) noexcept nogil:
-    cdef double p = self.p, log2_a = general_log2(self, z, scale), start, t, term, value, slope, step
+    cdef double p = self.p, start, t, term, value, slope, step
+    # Exact also below 1e-308, where fast_log2 is not.
+    cdef double log2_a = log2(scale) + self.log2_p + (p - 2.0) * log2(z)
     cdef int _
     if log2_a > self.log2_limit - 1e-4 and (log2_a > self.log2_limit + 1e-4 or z <= prox_threshold(self, scale)):
         return 0.0

@@ -49,8 +49,8 @@ def coordinate_descent(
 ) -> Requests:  # fmt: skip
     """Minimise F_tau by cyclic updates ``w_j <- T_j(w_j - g_j / L_j)``.
 
-    From a zero start it takes a detour through stronger penalties where the loss is so flat that the support has more
-    features than there are samples at which it bends: models of it say little about where to go, and steps are short.
+    From a zero start it takes a detour through stronger penalties where epochs have not sufficed and the loss is constant
+    around some predictions: models of it say little about where to go, and steps are short.
 
     Parameters
     ----------

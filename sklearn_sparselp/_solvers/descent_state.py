@@ -77,9 +77,8 @@ class DescentState:
 
     @property
     def flat(self) -> bool:
-        """Whether the loss bends at some of the samples only, and at fewer than there are features in the support."""
-        weighted = np.count_nonzero(self.problem.weights)
-        return np.count_nonzero(self.curvature) < min(np.count_nonzero(self.w), weighted)
+        """Whether the loss is constant around some prediction; it is so for a weight and for repeated rows alike."""
+        return bool(((self.curvature == 0.0) & (self.raw_gradient == 0.0) & (self.problem.weights > 0.0)).any())
 
     def refresh(self, block: ColumnBlock | None = None, features: np.ndarray | None = None) -> None:
         """Recompute predictions and derivatives from the coefficients, the intercept at its optimum.
