@@ -9,6 +9,7 @@ from sklearn_sparselp._core._gram_path import lasso_on_gram
 
 from sklearn_sparselp import SparseLpRegressor, alpha_max, sparse_lp_path
 from sklearn_sparselp._solvers import descent_state, lasso_path
+from sklearn_sparselp._solvers.design import ColumnBlock
 from sklearn_sparselp._solvers.lasso_path import LassoPath
 
 
@@ -330,3 +331,16 @@ def test_kernel_solves_the_problem_of_its_matrix():
         assert objective == pytest.approx(value, rel=1e-12)
         assert 0.0 <= gap <= 1e-12
     np.testing.assert_array_equal(w, coefs[-1])
+
+
+def test_outputs_share_the_matrix_of_all_features(monkeypatch):
+    X, y = correlated(200, 30)
+    Y = np.column_stack([y, y**2, -y, np.abs(y)])
+    made, gram = [], ColumnBlock.gram
+    monkeypatch.setattr(ColumnBlock, "gram", lambda *terms: made.append(1) or gram(*terms))
+    weights = 1.0 + np.arange(200) % 3
+    model = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(X, Y, sample_weight=weights)
+    assert len(made) == 1
+    for k in range(4):
+        alone = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(X, Y[:, k], sample_weight=weights)
+        np.testing.assert_array_equal(model.coef_[k], alone.coef_)

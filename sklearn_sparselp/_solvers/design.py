@@ -186,6 +186,8 @@ class Design:
             self._minor = self._indptr = NO_INDEX
         # Which features of X the columns are; None where they are all of them.
         self.features: np.ndarray | None = None
+        # Weights, whether centred, and the `GramCache` of all usable features with these, once it has been made.
+        self.whole_gram: tuple | None = None
         self._moments = None
         self._weights = None
 

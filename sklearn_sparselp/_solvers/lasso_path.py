@@ -113,9 +113,21 @@ class LassoPath:
         # Fits that are ready, by their strength.
         self._ahead: dict[float, SolveResult] = {}
         self._whole = problem.n_usable <= WHOLE
-        self._factor_anew()
         if self._whole:
-            self._add(np.flatnonzero(problem.usable))
+            self._take_whole()
+        self._factor_anew()
+
+    def _take_whole(self) -> None:
+        """Take the matrix of all features, which problems of the same weights share: the outputs of a fit."""
+        problem, design, features = self._problem, self._problem.design, np.flatnonzero(self._problem.usable)
+        weights, centred, gram = design.whole_gram or (None, False, None)
+        if weights is problem.weights and centred == problem.fit_intercept and np.array_equal(gram.features, features):
+            self._gram = gram
+        else:
+            self._gram.grow(features)
+            design.whole_gram = problem.weights, problem.fit_intercept, self._gram
+        self._place[features] = np.arange(features.size)
+        self._w = np.zeros(features.size)
 
     @staticmethod
     def applies(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
