@@ -6,6 +6,7 @@ from .lasso_path import Batch, LassoPath
 from .log_loss_path import LogLossPath
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
+from .rehearsal import rehearse
 
 __all__ = [
     "SOLVERS",
@@ -21,3 +22,5 @@ __all__ = [
     "one_blas_thread",
     "solve",
 ]
+
+rehearse()
