@@ -10,7 +10,7 @@ from layouts import LAYOUTS, buffers, regression
 from reference import Reference
 from scipy import sparse
 
-import sklearn_sparselp.regression
+import sklearn_sparselp._base
 from sklearn_sparselp import SparseLpRegressor
 from sklearn_sparselp._solvers import SOLVERS, Design
 
@@ -129,7 +129,7 @@ def test_the_solvers_walk_the_arrays_that_were_given(layout, dtype, solver, monk
             seen.append(X)
             super().__init__(X)
 
-    monkeypatch.setattr(sklearn_sparselp.regression, "Design", Watched)
+    monkeypatch.setattr(sklearn_sparselp._base, "Design", Watched)
     fit(given, y, weights, p=1.5, solver=solver)
     assert len(seen) == 1
     for ours, theirs in zip(buffers(seen[0]), buffers(given), strict=True):
