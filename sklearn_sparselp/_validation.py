@@ -321,16 +321,14 @@ def check_predict_data(estimator: Any, X: Any) -> Matrix:
 
 def _is_ready(estimator: Any, X: Any) -> bool:
     """Whether X is CSR as the kernels walk it, with the features of the fit and finite values."""
-    return (
-        _is_sound(X)
-        and X.shape[1] == estimator.n_features_in_
-        and not hasattr(estimator, "feature_names_in_")
-    )
-
-
-def _is_sound(X: Any) -> bool:
-    """Whether X is CSR as the kernels walk it, with finite values."""
-    if type(X) not in (sparse.csr_array, sparse.csr_matrix) or X.ndim != 2 or 0 in X.shape:
+    if (
+        type(X) not in COMPRESSED
+        or X.format != "csr"
+        or X.ndim != 2
+        or X.shape[0] == 0
+        or X.shape[1] != estimator.n_features_in_
+        or hasattr(estimator, "feature_names_in_")
+    ):
         return False
     return _has_plain_arrays(X) and inspect(X.data, X.indices, X.indptr, X.shape[1]) == SOUND
 

@@ -76,10 +76,6 @@ cdef inline double strength_of(const Lazy* m, Py_ssize_t j) noexcept nogil:
     return m.alpha if m.factor == NULL else (m.alpha * m.factor[j] if m.alpha > 0.0 else 0.0)
 
 
-cdef inline double fmax_of(double a, double b) noexcept nogil:
-    return a if a > b else b
-
-
 cdef inline double closed_weight(const Lazy* m, double c, double strength) noexcept nogil:
     cdef double size = fabs(c) - strength * m.shift
     return copysign(size / m.growth, c) if size > 0.0 else 0.0
