@@ -248,12 +248,12 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         config = get_config()
 
         def run(fold: int) -> tuple[np.ndarray, np.ndarray]:
-            with (
-                config_context(**config),
-                one_blas_thread(data.task.problems[0].design),
-                progress.subtask("fold", fold, data.grid.n_paths) as part,
-            ):
+            with progress.subtask("fold", fold, data.grid.n_paths) as part:
                 return self._run_fold(data, fold, part, lock, cancelled)
+
+        def run_elsewhere(fold: int) -> tuple[np.ndarray, np.ndarray]:
+            with config_context(**config), one_blas_thread(data.task.problems[0].design):
+                return run(fold)
 
         n_folds = len(data.folds)
         n_threads = min(effective_n_jobs(self.n_jobs), n_folds)
@@ -263,7 +263,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             # Folds share out the processors; each keeps its part for its passes.
             share = max(effective_n_threads() // n_threads, 1)
             with ThreadPoolExecutor(n_threads, "fold", limit_n_threads, (share,)) as pool:
-                futures = [pool.submit(run, fold) for fold in range(n_folds)]
+                futures = [pool.submit(run_elsewhere, fold) for fold in range(n_folds)]
                 try:
                     outcomes = [future.result() for future in futures]
                 except BaseException:

@@ -20,7 +20,7 @@ from sklearn.utils import check_array
 from sklearn.utils._metadata_requests import _raise_for_params as check_no_fit_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -59,7 +59,7 @@ COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
 
 
-# Values whose equality and type are all that a constraint can ask of a parameter.
+# Of these types equality is all that a constraint can ask.
 PLAIN = (float, int, bool, str, type(None), np.float64, np.int64)
 # Sets of parameters that are remembered as valid, at most.
 MOST_REMEMBERED = 4096
@@ -75,16 +75,17 @@ class ParametersValidatedOnce:
 
     def _validate_params(self) -> None:
         cls = type(self)
-        values = vars(self)
-        key = cls, *((values[name].__class__, values[name]) for name in _parameter_names(cls))
-        plain = all(pair[0] in PLAIN for pair in key[1:])
-        if plain and key in self._remembered:
-            return
-        super()._validate_params()  # type: ignore[misc]
-        if plain:
+        values = [(name, getattr(self, name)) for name in _parameter_names(cls)]
+        key = cls, *((name, value.__class__, value) for name, value in values if value.__class__ in PLAIN)
+        if key not in self._remembered:
+            super()._validate_params()  # type: ignore[misc]
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered.add(key)
+            return
+        others = {name: value for name, value in values if value.__class__ not in PLAIN}
+        if others:
+            validate_parameter_constraints(self._parameter_constraints, others, cls.__name__)  # type: ignore[attr-defined]
 
 
 @cache

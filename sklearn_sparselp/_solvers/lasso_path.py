@@ -8,7 +8,8 @@ from threading import Event
 import numpy as np
 
 from .._core._gram_path import lasso_on_gram
-from .certificate import Certificate, Certifier
+from .._core._l1_certificate import entering_strengths, l1_certificates
+from .certificate import Certificate
 from .gram import GRAM_GAIN, GramCache
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED
@@ -19,10 +20,15 @@ WHOLE = 300
 LARGEST = 2000
 # Room for a factor of more columns.
 FACTOR_ROOM = 1.5
-# Passes over X for one strength, at most.
+# Passes over X that certify no fit, one after the other, at most.
 MOST_PASSES = 20
+# Fits that a pass certifies together, and values of their gradients, at most.
+MOST_AT_ONCE = 10
+VALUES_AT_ONCE = 500_000
+# Columns join as far as they would enter within so much of the way more than the strengths go.
+MARGIN = 0.2
 # Columns that join at once, at least; half the support if that is more.
-SMALLEST_GROWTH = 20
+SMALLEST_GROWTH = 100
 # A mean of more standard deviations than so would leave rounding in a centred product.
 FARTHEST_MEAN = 300.0
 # Fits that may be left to others before all are.
@@ -35,6 +41,9 @@ SMALLEST_TOL = 1e-10
 NEAR_MEAN = 30.0
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
+NO_FACTOR = np.empty(0)
+# With a ridge a factor may be 0.
+NO_FACTOR_BELOW = 1e-100
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,15 @@ class LassoPath:
         design = problem.design
         self._problem, self._alphas, self._polish = problem, np.ascontiguousarray(alphas), polish
         self._null_gradient = null_gradient
-        self._nearness: np.ndarray | None = None
-        self._last = np.inf
+        # At the last fit, if that is known: its strength and the gradient.
+        factor = problem.penalty.penalty_factor
+        self._per_strength = problem.usable / (1.0 if factor is None else np.maximum(factor, NO_FACTOR_BELOW))
+        self._gradient: np.ndarray | None = null_gradient
+        self._last = float(self._reach(null_gradient).max(initial=0.0))
+        # The fit before that, in the same way.
+        self._former: tuple[float, np.ndarray] | None = None
+        # How many fits share a pass, at most.
+        self._at_once = 1
         self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
         self._place = np.full(design.n_features, -1)
         self._w = np.empty(0)
@@ -157,7 +173,7 @@ class LassoPath:
         self._ahead = {}
         support = np.flatnonzero(coef)
         self._add(support[self._place[support] < 0])
-        self._nearness = None
+        self._gradient = None
         self._w[:] = coef[self._gram.features]
 
     def _add(self, features: np.ndarray) -> None:
@@ -199,6 +215,8 @@ class LassoPath:
         """Return how many strengths the columns of the matrix were solved for, coefficients and figures."""
         problem, features, size = self._problem, self._gram.features, self._w.size
         coefs, figures = np.empty((alphas.size, size)), np.zeros((alphas.size, 4))
+        if not size:
+            return alphas.size, coefs, figures
         polished = POLISHED * problem.gradient_scale if self._polish else np.inf
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
@@ -242,46 +260,118 @@ class LassoPath:
         self._ahead = {float(alphas[k]): batch.result(k) for k in range(len(batch))}
 
     def _on_some(self, alpha: float, tol: float, max_iter: int) -> None:
-        """Fit this strength; a pass over X certifies it."""
-        problem, design = self._problem.at(alpha), self._problem.design
-        certifier = Certifier(problem)
-        if self._nearness is not None:
-            # The strong rule of Tibshirani and others, J. R. Statist. Soc. B 74 (2012), on |gradient| / strength - 1.
-            self._join(self._nearness, 2.0 * (alpha / self._last - 1.0))
-        self._last = alpha
-        inner, epochs = INNER * tol, 0
-        for _ in range(MOST_PASSES):
-            if self._failures >= MOST_FAILURES:
+        """Fit this strength and those after it for which few columns have to join; a pass over X certifies them all."""
+        alphas = self._block(alpha)
+        n_block, inner, n_idle, epochs = alphas.size, INNER * tol, 0, 0
+        while alphas.size and n_idle < MOST_PASSES and self._failures < MOST_FAILURES:
+            features = self._gram.features
+            n_done, coefs, figures = self._solve(alphas, inner, max_iter - epochs)
+            if n_done == 0:
                 return
-            coef, features = np.zeros(design.n_features), self._gram.features
-            if features.size:
-                n_done, coefs, figures = self._solve(np.array([alpha]), inner, max_iter - epochs)
-                if n_done == 0:
-                    return
-                epochs += int(figures[0, 3])
-                coef[features] = coefs[0]
-            support = features[self._w != 0.0]
-            prediction = design.columns(support).combine(coef[support])
-            prediction, intercept = problem.profile(prediction, 0.0)
-            raw = problem.derivatives(prediction)[0]
-            gradient = design.rmatvec(raw[np.newaxis])[0]
-            certificate = certifier.certify(coef, prediction, raw, gradient)
-            self._nearness = certificate.violations
-            if certificate.holds(problem, tol):
-                self._ahead[alpha] = result_of(coef, intercept, certificate, epochs)
-                return
-            if not self._join(certificate.violations, 0.0):
-                inner *= 0.1
+            coefs, n_epochs = coefs[:n_done], figures[:n_done, 3].astype(np.int64)
+            intercepts, gradients, figures = self._certified(alphas[:n_done], features, coefs)
+            met = figures[:, 1] <= tol * self._problem.null_objective
+            n_met = n_done if met.all() else int(met.argmin())
+            for k in range(n_met):
+                coef = np.zeros(self._problem.design.n_features)
+                coef[features] = coefs[k]
+                certificate = self._certificate(figures[k])
+                result = result_of(coef, intercepts[k], certificate, epochs + int(n_epochs[k]))
+                self._ahead[float(alphas[k])] = result
+                epochs = 0
+            if n_met:
+                if n_met > 1:
+                    self._former = float(alphas[n_met - 2]), gradients[n_met - 2].copy()
+                else:
+                    self._former = None if self._gradient is None else (self._last, self._gradient)
+                self._last, self._gradient = float(alphas[n_met - 1]), gradients[n_met - 1].copy()
+                n_idle, inner = 0, INNER * tol
+            if n_met < n_done:
+                self._w[:] = coefs[n_met]
+                epochs += int(n_epochs[n_met])
+                n_idle += 1
+                self._at_once = max(n_block - alphas.size + n_met, 1)
+                reach = (self._reach(gradients[n_met:]) / alphas[n_met:n_done, np.newaxis]).max(axis=0)
+                if not self._join(reach, 1.0):
+                    inner *= 0.1
+            elif n_met == n_block:
+                self._at_once = min(2 * n_block, MOST_AT_ONCE)
+            alphas = alphas[n_met:]
 
-    def _join(self, scores: np.ndarray, above: float) -> bool:
-        """Let the columns of the largest scores join, of those above a bound; return whether there were any."""
-        candidates = np.flatnonzero(scores > above)
-        candidates = candidates[(self._place[candidates] < 0) & self._problem.usable[candidates]]
-        growth = max(SMALLEST_GROWTH, np.count_nonzero(self._w) // 2)
-        if candidates.size > growth:
-            candidates = candidates[np.argpartition(scores[candidates], -growth)[-growth:]]
+    def _block(self, alpha: float) -> np.ndarray:
+        """Return the strengths to fit next, as many as let few columns in; these join."""
+        if self._gradient is None:
+            return np.array([alpha])
+        ahead = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        ahead = ahead[: min(self._at_once, max(VALUES_AT_ONCE // self._place.size, 1))]
+        if not ahead.size or ahead[0] != alpha:
+            ahead = np.array([alpha])
+        limits = ahead - MARGIN * (self._last - ahead)
+        reach = self._entering()
+        reach[self._gram.features] = 0.0
+        near = reach[reach > limits[-1]]
+        if near.size > (growth := self._growth()):
+            # As far as the columns near enough to enter are few.
+            bound = np.partition(near, -growth)[-growth]
+            ahead = ahead[: max(int((limits >= bound).sum()), 1)]
+        self._join(reach, float(limits[ahead.size - 1]))
+        return ahead
+
+    def _certified(
+        self, alphas: np.ndarray, features: np.ndarray, coefs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return intercepts, gradients, and objective, gap and violation of fits; one pass over X."""
+        problem, design, y = self._problem, self._problem.design, self._problem.y
+        present = np.flatnonzero(coefs.any(axis=0))
+        block = design.columns(features[present])
+        away = np.array([block.combine(np.ascontiguousarray(row)) for row in coefs[:, present]]) - y
+        intercepts = np.zeros(alphas.size)
+        # Twice: columns far from the origin leave a rounding error that their gradients would multiply.
+        for _ in range(2 if problem.fit_intercept else 0):
+            shifts = -(away @ problem.weights)
+            away += shifts[:, np.newaxis]
+            intercepts += shifts
+        raw = away * problem.weights
+        gradients = design.rmatvec(raw)
+        factor, figures = problem.penalty.penalty_factor, np.empty((alphas.size, 3))
+        l1_certificates(
+            gradients, NO_FACTOR if factor is None else factor, problem.lipschitz, alphas, problem.penalty.l2_reg,
+            problem.penalty.positive, features, coefs, raw @ y, np.einsum("ij,ij->i", raw, away), figures,
+        )  # fmt: skip
+        return intercepts, gradients, figures
+
+    def _entering(self) -> np.ndarray:
+        """Return the strengths at which features will enter, as far as the last two fits tell."""
+        strength, former = self._former or (self._last, self._gradient)
+        out = np.empty(self._place.size)
+        entering_strengths(
+            self._gradient, former, self._per_strength, self._last, strength, self._problem.penalty.positive, out
+        )
+        return out
+
+    def _reach(self, gradients: np.ndarray) -> np.ndarray:
+        """Return below which strength features enter, if gradients stay; 0 for those that never do."""
+        pull = np.maximum(-gradients, 0.0) if self._problem.penalty.positive else np.abs(gradients)
+        pull *= self._per_strength
+        return pull
+
+    def _growth(self) -> int:
+        size = np.count_nonzero(self._w)
+        return max(min(max(SMALLEST_GROWTH, size // 2), LARGEST - size), 1)
+
+    def _join(self, reach: np.ndarray, above: float) -> bool:
+        """Let the columns that reach farthest join, of those beyond a bound; return whether there were any."""
+        candidates = np.flatnonzero(reach > above)
+        candidates = candidates[self._place[candidates] < 0]
+        if candidates.size > (growth := self._growth()):
+            candidates = candidates[np.argpartition(reach[candidates], -growth)[-growth:]]
         self._add(candidates)
         return bool(candidates.size)
+
+    def _certificate(self, figures: np.ndarray) -> Certificate:
+        objective, gap, violation = map(float, figures)
+        scale = self._problem.gradient_scale
+        return Certificate(objective, gap, violation / scale if scale > 0.0 else 0.0, NO_FACTOR, violation)
 
     def _factors(self, features: np.ndarray) -> np.ndarray:
         factor = self._problem.penalty.penalty_factor

@@ -1,0 +1,171 @@
+# Along a path for p = 1 and squared error: the certificates of several fits at once, from the gradients of a pass over
+# X, and the strengths at which features will enter.
+
+from libc.math cimport fabs, fmax
+
+from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_CLONES
+from ._types cimport int64_t
+
+cdef extern from *:
+    """
+    /* The largest gradient of the features that may have a coefficient; with a sign only where it is negative. */
+    SPARSELP_CLONES static double sparselp_largest(const double *g, const double *l, int positive, Py_ssize_t n) {
+        double largest = 0.0;
+        if (positive) {
+            _Pragma("omp simd reduction(max : largest)")
+            for (Py_ssize_t i = 0; i < n; i++) {
+                double pull = l[i] > 0.0 ? -g[i] : 0.0;
+                largest = pull > largest ? pull : largest;
+            }
+        } else {
+            _Pragma("omp simd reduction(max : largest)")
+            for (Py_ssize_t i = 0; i < n; i++) {
+                double pull = l[i] > 0.0 ? __builtin_fabs(g[i]) : 0.0;
+                largest = pull > largest ? pull : largest;
+            }
+        }
+        return largest;
+    }
+    /* Where the gradient, extrapolated from the strength `former` over `last`, meets the strength. */
+    SPARSELP_CLONES static void sparselp_entering(const double *g, const double *f, const double *per_strength,
+                                                  double last, double former, double steepest, int positive,
+                                                  double *out, Py_ssize_t n) {
+        double per_step = former > last ? 1.0 / (last - former) : 0.0;
+        _Pragma("omp simd")
+        for (Py_ssize_t i = 0; i < n; i++) {
+            double now = g[i] * per_strength[i], slope = (now - f[i] * per_strength[i]) * per_step;
+            slope = slope > steepest ? steepest : slope < -steepest ? -steepest : slope;
+            double rest = slope * last - now, below = rest / (1.0 + slope), above = -rest / (1.0 - slope);
+            out[i] = positive || below > above ? below : above;
+        }
+    }
+    """
+    double largest "sparselp_largest"(
+        const double* g, const double* l, int positive, Py_ssize_t n) noexcept nogil
+    void extrapolate "sparselp_entering"(
+        const double* g, const double* f, const double* per_strength, double last, double former, double steepest,
+        int positive, double* out, Py_ssize_t n) noexcept nogil
+
+# A gradient that is taken to change faster than so, against its strength, would never meet it.
+cdef double STEEPEST = 0.9
+
+
+def entering_strengths(
+    const double[::1] gradient not None,      # IN, (n_features,)
+    const double[::1] former not None,        # IN, (n_features,)
+    const double[::1] per_strength not None,  # IN, (n_features,)
+    double last,
+    double last_but_one,
+    bint positive,
+    double[::1] out not None,                 # OUT, (n_features,)
+):
+    """Fill the strengths at which gradients, linear in the strength, reach it: the secant in place of the Hessian.
+
+    Larsson and Wallin, The Hessian screening rule, NeurIPS 2022, has the derivative in place of the secant.
+
+    Parameters
+    ----------
+    gradient, former : ndarray of shape (n_features,)
+        At the solutions for ``last`` and ``last_but_one``.
+    per_strength : ndarray of shape (n_features,)
+        The 1 / u_j; 0 for a feature that never enters.
+    last, last_but_one : float
+        Descending strengths; equal ones stand for a gradient that does not change.
+    positive : bool
+        Whether only a negative gradient lets a feature enter.
+    out : ndarray of shape (n_features,)
+    """
+    if out.shape[0]:
+        with nogil:
+            extrapolate(&gradient[0], &former[0], &per_strength[0], last, last_but_one, STEEPEST, positive, &out[0],
+                        out.shape[0])
+
+
+def l1_certificates(
+    double[:, ::1] gradients not None,      # IN/OUT, (n_fits, n_features)
+    const double[::1] factor not None,      # IN, (n_features,), or empty for ones
+    const double[::1] lipschitz not None,   # IN, (n_features,)
+    const double[::1] alphas not None,      # IN, (n_fits,), above 0
+    double l2_reg,
+    bint positive,
+    const int64_t[::1] features not None,   # IN, (n_columns,)
+    const double[:, ::1] coefs not None,    # IN, (n_fits, n_columns)
+    const double[::1] linear not None,      # IN, (n_fits,)
+    const double[::1] squares not None,     # IN, (n_fits,)
+    double[:, ::1] figures not None,        # OUT, (n_fits, 3)
+):
+    """Fill objective, duality gap and largest violation of each fit, as `Certifier` has them.
+
+    Parameters
+    ----------
+    gradients : ndarray of shape (n_fits, n_features)
+        Of the loss; that of the ridge is added.
+    factor : ndarray of shape (n_features,)
+        The u_j, above 0.
+    lipschitz : ndarray of shape (n_features,)
+        The bounds L_j; 0 marks a coordinate that stays at 0.
+    alphas : ndarray of shape (n_fits,)
+    l2_reg : float
+    positive : bool
+    features, coefs : ndarray of shape (n_columns,) and (n_fits, n_columns)
+        The features that may have a coefficient, and these coefficients.
+    linear, squares : ndarray of shape (n_fits,)
+        ``<raw gradient, y>`` and ``sum_i s_i (y_i - f_i)^2``.
+    figures : ndarray of shape (n_fits, 3)
+    """
+    cdef Py_ssize_t r, j, k, n_features = lipschitz.shape[0]
+    cdef bint uniform = factor.shape[0] == 0
+    cdef double alpha, bound, worst, conjugate, total, ridge, dual, scale, strength, pull, w, step
+    cdef double* g
+    for r in range(alphas.shape[0] if n_features else 0):
+        with nogil:
+            alpha, g = alphas[r], &gradients[r, 0]
+            conjugate, total, ridge = 0.0, 0.0, 0.0
+            if l2_reg > 0.0:
+                for j in range(n_features):
+                    pull = -g[j] if positive else fabs(g[j])
+                    strength = alpha if uniform else alpha * factor[j]
+                    if pull > strength and lipschitz[j] > 0.0:
+                        conjugate += (pull - strength) * (pull - strength)
+                for k in range(features.shape[0]):
+                    g[features[k]] += l2_reg * coefs[r, k]
+                    ridge += coefs[r, k] * coefs[r, k]
+            # Over coefficients too: there the violation below is no less.
+            if uniform:
+                bound = largest(g, &lipschitz[0], positive, n_features)
+                worst = fmax(bound - alpha, 0.0)
+                bound /= alpha
+            else:
+                bound, worst = 0.0, 0.0
+                for j in range(n_features):
+                    pull = -g[j] if positive else fabs(g[j])
+                    if lipschitz[j] > 0.0 and pull > bound * factor[j]:
+                        bound = pull / factor[j]
+                    if lipschitz[j] > 0.0 and pull - alpha * factor[j] > worst:
+                        worst = pull - alpha * factor[j]
+                bound /= alpha
+            for k in range(features.shape[0]):
+                w, j = coefs[r, k], features[k]
+                if w == 0.0:
+                    continue
+                strength = alpha if uniform else alpha * factor[j]
+                total += strength * fabs(w)
+                step = w - g[j] / lipschitz[j]
+                strength /= lipschitz[j]
+                if step > strength:
+                    step -= strength
+                elif step < -strength and not positive:
+                    step += strength
+                else:
+                    step = 0.0
+                worst = fmax(worst, lipschitz[j] * fabs(w - step))
+            figures[r, 0] = 0.5 * squares[r] + total + 0.5 * l2_reg * ridge
+            if l2_reg > 0.0:
+                dual = -linear[r] - 0.5 * squares[r] - conjugate / (2.0 * l2_reg)
+            else:
+                scale = fmax(-linear[r] / squares[r], 0.0) if squares[r] > 0.0 else 0.0
+                if scale * bound > 1.0:
+                    scale = 1.0 / bound
+                dual = -scale * linear[r] - 0.5 * scale * scale * squares[r]
+            figures[r, 1] = fmax(figures[r, 0] - dual, 0.0)
+            figures[r, 2] = worst
