@@ -5,7 +5,7 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy_within, column_dot, first_from
+from ._columns cimport column_axpy_within, column_dot, column_four_dots, dense_pair_dots, first_from
 from ._types cimport index_t, real_t
 
 cdef extern from *:
@@ -68,14 +68,52 @@ cdef inline void _products_of_one(
     const double[:, ::1] vectors, double[:, ::1] out, Py_ssize_t k,
 ) noexcept nogil:
     cdef Py_ssize_t r, start, size
+    cdef double[2] found
     if dense:
-        for r in range(vectors.shape[0]):
+        for r in range(0, vectors.shape[0] - 1, 2):
+            dense_pair_dots(data + k * length, length, &vectors[r, 0], &vectors[r + 1, 0], found)
+            out[r, k], out[r + 1, k] = found[0], found[1]
+        if vectors.shape[0] % 2:
+            r = vectors.shape[0] - 1
             out[r, k] = column_dot(data + k * length, <const index_t*> NULL, length, &vectors[r, 0])
         return
     start = indptr[k]
     size = indptr[k + 1] - start
     for r in range(vectors.shape[0]):
         out[r, k] = column_dot(data + start, minor + start, size, &vectors[r, 0]) if size else 0.0
+
+
+def products_of_many(
+    const real_t[::1] data not None,      # IN
+    const index_t[::1] minor not None,    # IN
+    const index_t[::1] indptr not None,   # IN
+    const double[:, :, ::1] vectors not None,  # IN, (n_fours, n_minor, 4)
+    double[:, ::1] out not None,          # OUT, (n_vectors, n_major)
+    int n_threads,
+):
+    """Fill what `products` does for compressed X, from vectors that lie side by side in fours."""
+    cdef Py_ssize_t four, k, at_once, n_major = out.shape[1]
+    if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
+        out[:, :] = 0.0
+        return
+    at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1) if n_threads > 1 else n_major
+    # One four after the other: two would share the cache.
+    for four in range(vectors.shape[0]):
+        for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
+            _four_of_one(&data[0], &minor[0], indptr, &vectors[four, 0, 0], out, 4 * four, k)
+
+
+cdef inline void _four_of_one(
+    const real_t* data, const index_t* minor, const index_t[::1] indptr, const double* vectors,
+    double[:, ::1] out, Py_ssize_t first, Py_ssize_t k,
+) noexcept nogil:
+    cdef Py_ssize_t r, start = indptr[k], size = indptr[k + 1] - start
+    cdef double[4] found
+    found[0] = found[1] = found[2] = found[3] = 0.0
+    if size:
+        column_four_dots(data + start, minor + start, size, vectors, found)
+    for r in range(min(4, out.shape[0] - first)):
+        out[first + r, k] = found[r]
 
 
 def accumulate(

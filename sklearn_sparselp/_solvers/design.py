@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from .._core._dense import gather_columns, gram_tiles
-from .._core._matvec import accumulate, products, row_moments
+from .._core._matvec import accumulate, products, products_of_many, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
 from .._core._turn import turn
 from .._threads import threads_for
@@ -253,8 +253,15 @@ class Design:
         return self._gather(coefs, self.n_samples)
 
     def _gather(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
-        out = np.empty((vectors.shape[0], n_out))
-        products(*self._layout(), vectors, out, self._threads())
+        n_vectors, n_minor = vectors.shape
+        out = np.empty((n_vectors, n_out))
+        if n_vectors == 1 or not self._indptr.size:
+            products(*self._layout(), vectors, out, self._threads())
+            return out
+        fours = np.zeros((-(-n_vectors // 4), n_minor, 4))
+        for k, vector in enumerate(vectors):
+            fours[k // 4, :, k % 4] = vector
+        products_of_many(self._data, self._minor, self._indptr, fours, out, self._threads())
         return out
 
     def _spread(self, vectors: np.ndarray, n_out: int) -> np.ndarray:

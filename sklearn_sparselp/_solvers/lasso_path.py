@@ -22,8 +22,8 @@ LARGEST = 2000
 FACTOR_ROOM = 1.5
 # Passes over X that certify no fit, one after the other, at most.
 MOST_PASSES = 20
-# Fits that a pass certifies together, and values of their gradients, at most.
-MOST_AT_ONCE = 10
+# Fits that a pass certifies together, and values of their gradients, at most; half as many as X stores if that is more.
+MOST_AT_ONCE = 8
 VALUES_AT_ONCE = 500_000
 # Columns join as far as they would enter within so much of the way more than the strengths go.
 MARGIN = 0.2
@@ -303,7 +303,8 @@ class LassoPath:
         if self._gradient is None:
             return np.array([alpha])
         ahead = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
-        ahead = ahead[: min(self._at_once, max(VALUES_AT_ONCE // self._place.size, 1))]
+        values = max(VALUES_AT_ONCE, self._problem.design.n_stored // 2)
+        ahead = ahead[: min(self._at_once, max(values // self._place.size, 1))]
         if not ahead.size or ahead[0] != alpha:
             ahead = np.array([alpha])
         limits = ahead - MARGIN * (self._last - ahead)
