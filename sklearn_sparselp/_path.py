@@ -218,7 +218,7 @@ class Follow:
         problem = self._problems[0]
         if len(self._problems) > 1 or not self._compiled or self._start is not None:
             return None
-        if self._lasso_ratio > 0.0 or not LassoPath.applies(problem):
+        if self._lasso_ratio > 0.0 or not _applies(LassoPath, problem, self._nulls[0]):
             return None
         cancelled = self._options.get("cancelled")
         path = LassoPath(problem, self._nulls[0].gradient, self._alphas, self._polish)
@@ -253,6 +253,11 @@ class Follow:
             yield results
 
 
+def _applies(kind: type[LassoPath] | type[LogLossPath], problem: Problem, null: NullPoint) -> bool:
+    """Whether compiled loops follow a path; they start from zero."""
+    return kind.applies(problem) and not null.coef.any()
+
+
 def _check_cancelled(cancelled: Event | None) -> None:
     if cancelled is not None and cancelled.is_set():
         raise Cancelled
@@ -272,7 +277,7 @@ class _Warm:
     ) -> None:
         """Follow the path by compiled loops as far as these go."""
         for kind in (LassoPath, LogLossPath):
-            if all(kind.applies(problem) for problem in problems):
+            if all(map(_applies, [kind] * len(problems), problems, nulls)):
                 self._compiled = [
                     kind(problem, null.gradient, alphas, carry.polish)
                     for problem, null, carry in zip(problems, nulls, self._carries, strict=True)

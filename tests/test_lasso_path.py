@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from reference import Reference
 from scipy import sparse
+from scipy.optimize import brentq
 from sklearn.linear_model import Lasso, enet_path
 from sklearn_sparselp._core._gram_path import lasso_on_gram
+from sklearn_sparselp._core._l1_certificate import entering_strengths
 
 from sklearn_sparselp import SparseLpRegressor, alpha_max, sparse_lp_path
 from sklearn_sparselp._solvers import descent_state, lasso_path
@@ -139,12 +141,91 @@ def test_factors_constants_duplicates_and_dropped_features(both, n_features):
     np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-8)
 
 
+BLOCKS = {
+    "plain": {},
+    "no intercept": {"fit_intercept": False},
+    "positive": {"positive": True},
+    "ridge": {"l2_reg": 0.02},
+    "factors": {"penalty_factor": np.r_[np.inf, np.linspace(0.5, 2.0, 79)]},
+    "factors and ridge": {"penalty_factor": np.linspace(0.5, 2.0, 80), "l2_reg": 0.02},
+    "weights": {"sample_weight": np.arange(60) % 4},
+}
+
+
+@pytest.mark.parametrize("sparse_columns", [False, True])
+@pytest.mark.parametrize("case", BLOCKS)
+def test_fits_that_share_a_pass_hold_certificates_of_their_own(case, sparse_columns, monkeypatch):
+    """Each against formulas that share nothing with the solver; and they do share passes."""
+    sizes, certified = [], LassoPath._certified
+    monkeypatch.setattr(
+        LassoPath, "_certified", lambda *terms: sizes.append(len(terms[1])) or certified(*terms)
+    )
+    monkeypatch.setattr(lasso_path, "WHOLE", 10)
+    monkeypatch.setattr(lasso_path, "SMALLEST_GROWTH", 20)
+    X, y = correlated(60, 80)
+    if sparse_columns:
+        X[np.random.default_rng(0).random(X.shape) < 0.7] = 0.0
+    terms = BLOCKS[case]
+    stored = sparse.csc_array(X) if sparse_columns else X
+    path = sparse_lp_path(stored, y, alphas=40, eps=1e-2, tol=1e-6, **terms)
+    assert path.converged.all()
+    assert sum(sizes) >= 40
+    assert len(sizes) <= 25
+    coefs = dense(path.coefs)
+    for k in range(0, 40, 6):
+        reference = Reference(X, y, alpha=path.alphas[k], **terms)
+        null = reference.objective(np.zeros(80))
+        assert reference.objective(coefs[k]) == pytest.approx(path.objectives[k], rel=1e-10)
+        assert reference.duality_gap(coefs[k]) <= 1.01e-6 * null
+        residual = reference.fixed_point_residual(coefs[k])
+        assert path.fixed_point_residuals[k] == pytest.approx(residual, rel=1e-3, abs=1e-9)
+        assert path.intercepts[k] == pytest.approx(reference.best_intercept(coefs[k]), abs=1e-10)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_entering_strengths_are_where_the_line_meets_them(positive):
+    """Found by bisection on |gradient(s)| - s, the gradient a line through its last two values."""
+    rng = np.random.default_rng(0)
+    last, former = 0.8, 1.0
+    gradient = rng.uniform(-0.7, 0.7, 50)
+    slope = rng.uniform(-0.85, 0.85, 50)
+    before = gradient + slope * (former - last)
+    out = np.empty(50)
+    entering_strengths(gradient, before, np.ones(50), last, former, positive, out)
+    for j in range(50):
+
+        def excess(s, j=j):
+            value = gradient[j] + slope[j] * (s - last)
+            return (-value if positive else abs(value)) - s
+
+        if positive and excess(0.0) < 0.0:
+            assert out[j] < 0.0
+            continue
+        assert brentq(excess, 0.0, last) == pytest.approx(out[j], abs=1e-12)
+
+
+def test_entering_strengths_of_one_fit_and_of_features_that_never_enter():
+    gradient, out = np.array([0.5, -0.3, 0.4]), np.empty(3)
+    entering_strengths(gradient, gradient, np.array([1.0, 0.5, 0.0]), 0.8, 0.8, False, out)
+    np.testing.assert_allclose(out, [0.5, 0.15, 0.0])
+
+
 def test_unpenalised_features_go_to_the_general_solver(both):
     X, y = correlated(60, 12)
     factor = np.r_[0.0, np.ones(11)]
     compiled, general, counts = both(X, y, alphas=5, penalty_factor=factor)
     assert counts == {"fits": 0, "left": 0}
     np.testing.assert_array_equal(compiled.coefs, general.coefs)
+
+
+def test_features_with_a_ridge_alone_go_to_the_general_solver(both):
+    """Their path starts at the solution for them, not at zero."""
+    X, y = correlated(60, 400)
+    factor = np.r_[0.0, np.ones(399)]
+    compiled, general, counts = both(X, y, alphas=5, penalty_factor=factor, l2_reg=0.02)
+    # The fit of that feature alone.
+    assert counts == {"fits": 1, "left": 0}
+    np.testing.assert_array_equal(dense(compiled.coefs), dense(general.coefs))
 
 
 @pytest.mark.parametrize("order", [0.5, 1.5])

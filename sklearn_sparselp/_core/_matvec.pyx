@@ -5,8 +5,8 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy_within, column_dot, column_four_dots, dense_pair_dots, first_from
-from ._types cimport index_t, real_t
+from ._columns cimport column_axpy, column_axpy_within, column_dot, column_four_dots, dense_pair_dots, first_from
+from ._types cimport index_t, int32_t, real_t
 
 cdef extern from *:
     """
@@ -26,6 +26,8 @@ cdef extern from *:
 cdef Py_ssize_t VALUES_AT_ONCE = 32_768
 # Parts of an output for each thread, of which one may hold more values than another.
 cdef Py_ssize_t PARTS = 4
+# Entries of the outputs of several vectors that stay in cache, for each.
+cdef Py_ssize_t PIECE = 512
 
 
 def effective_n_threads():
@@ -114,6 +116,27 @@ cdef inline void _four_of_one(
         column_four_dots(data + start, minor + start, size, vectors, found)
     for r in range(min(4, out.shape[0] - first)):
         out[first + r, k] = found[r]
+
+
+def accumulate_many(
+    const real_t[::1] data not None,       # IN, dense
+    const double[:, ::1] scales not None,  # IN, (n_vectors, n_major)
+    double[:, ::1] out not None,           # IN/OUT, (n_vectors, n_minor)
+    int n_threads,
+):
+    """Do what `accumulate` does for several vectors: a piece of X stays in cache for all of them."""
+    cdef Py_ssize_t piece, r, k, first, last, n_minor = out.shape[1]
+    if data.shape[0] == 0:
+        return
+    for piece in prange((n_minor - 1) // PIECE + 1, nogil=True, schedule="dynamic", num_threads=n_threads):
+        first = piece * PIECE
+        last = min(first + PIECE, n_minor)
+        for k in range(scales.shape[1]):
+            for r in range(scales.shape[0]):
+                if scales[r, k] != 0.0:
+                    column_axpy(
+                        scales[r, k], &data[k * n_minor + first], <const int32_t*> NULL, last - first, &out[r, first]
+                    )
 
 
 def accumulate(

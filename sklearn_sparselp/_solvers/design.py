@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from .._core._dense import gather_columns, gram_tiles
-from .._core._matvec import accumulate, products, products_of_many, row_moments
+from .._core._matvec import accumulate, accumulate_many, products, products_of_many, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
 from .._core._turn import turn
 from .._threads import threads_for
@@ -266,6 +266,9 @@ class Design:
 
     def _spread(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
         out = np.zeros((vectors.shape[0], n_out))
+        if len(vectors) > 1 and not self._indptr.size:
+            accumulate_many(self._data, vectors, out, self._threads())
+            return out
         for scales, row in zip(vectors, out, strict=True):
             accumulate(*self._layout(), scales, row, self._threads())
         return out

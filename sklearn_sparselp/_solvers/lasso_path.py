@@ -25,6 +25,7 @@ MOST_PASSES = 20
 # Fits that a pass certifies together, and values of their gradients, at most; half as many as X stores if that is more.
 MOST_AT_ONCE = 8
 VALUES_AT_ONCE = 500_000
+FIRST_STEP = 2.0
 # Columns join as far as they would enter within so much of the way more than the strengths go.
 MARGIN = 0.2
 # Columns that join at once, at least; half the support if that is more.
@@ -117,7 +118,8 @@ class LassoPath:
         factor = problem.penalty.penalty_factor
         self._per_strength = problem.usable / (1.0 if factor is None else np.maximum(factor, NO_FACTOR_BELOW))
         self._gradient: np.ndarray | None = null_gradient
-        self._last = float(self._reach(null_gradient).max(initial=0.0))
+        # From far above the first strength, or beside a factor of 0, all features would seem about to enter.
+        self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(alphas[0]))
         # The fit before that, in the same way.
         self._former: tuple[float, np.ndarray] | None = None
         # How many fits share a pass, at most.
