@@ -254,7 +254,9 @@ class DescentState:
             loss, raw_gradient, bend = problem.evaluate(prediction)
             after = total_on(penalty, features, w)
             if problem.convex and length == 1.0:
-                length = self._best_length(moved, raw_gradient, after - before)
+                # A model that is nearly flat ends where exp overflows: the search comes back from there.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    length = self._best_length(moved, raw_gradient, after - before)
                 if length < 1.0:
                     moved *= length
                     w = start + length * (end - start)
