@@ -24,6 +24,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+# scikit-learn loads its callbacks in the first fit of a process, 4 ms.
+from ._callbacks import with_callbacks  # noqa: F401
 from ._core._rows import all_finite, inspect
 from ._threads import threads_for
 
@@ -76,7 +78,10 @@ class ParametersValidatedOnce:
     def _validate_params(self) -> None:
         cls = type(self)
         values = [(name, getattr(self, name)) for name in _parameter_names(cls)]
-        key = cls, *((name, value.__class__, value) for name, value in values if value.__class__ in PLAIN)
+        key = (
+            cls,
+            *((name, value.__class__, value) for name, value in values if value.__class__ in PLAIN),
+        )
         if key not in self._remembered:
             super()._validate_params()  # type: ignore[misc]
             if len(self._remembered) >= MOST_REMEMBERED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -52,8 +53,53 @@ def _optional_packages_after(statement: str) -> set[str]:
 
 
 def test_importing_the_package_imports_no_optional_package_that_scikit_learn_does_not():
-    own = _optional_packages_after("import sklearn_sparselp")
+    own = _optional_packages_after("from sklearn_sparselp import *")
     assert own <= _optional_packages_after("import sklearn.linear_model")
+
+
+def _printed_by(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=True
+    ).stdout.strip()
+
+
+def test_the_package_alone_loads_nothing_and_a_name_what_it_needs():
+    loaded = "[f'sklearn_sparselp.{m}' in sys.modules for m in ('_solvers', '_online')]"
+    code = f"import sys, sklearn_sparselp as s; before = {loaded}; s.SparseLpRegressor"
+    assert _printed_by(f"{code}; print(before, {loaded})") == "[False, False] [True, False]"
+
+
+def test_all_names_can_be_had_at_once_and_are_listed():
+    code = "from sklearn_sparselp import *; import sklearn_sparselp as s"
+    code += "; print(sorted(set(s.__all__) - set(globals())), sorted(set(s.__all__) - set(dir(s))))"
+    assert _printed_by(code) == "[] []"
+
+
+def test_modules_of_the_package_are_its_attributes_without_an_import_of_their_own():
+    code = "import sklearn_sparselp as s; print(s.path.alpha_max is s.alpha_max, s.online.__name__)"
+    assert _printed_by(code) == "True sklearn_sparselp.online"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'sklearn_sparselp' has no attribute 'SparseLp'"):
+        sklearn_sparselp.SparseLp  # noqa: B018
+    assert not hasattr(sklearn_sparselp, "SparseLp")
+
+
+def test_type_checkers_see_the_names_where_they_are_loaded_from():
+    tree = ast.parse(Path(sklearn_sparselp.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        name.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert seen == sklearn_sparselp._HOMES
+    assert {*seen, "__version__"} == set(sklearn_sparselp.__all__)
+    for name, module in seen.items():
+        assert getattr(sklearn_sparselp, name).__module__.startswith("sklearn_sparselp.")
+        assert hasattr(getattr(sklearn_sparselp, module), name)
 
 
 def test_another_package_can_cimport_the_scalar_prox(tmp_path):
@@ -90,7 +136,8 @@ def test_kernels_use_openmp_where_the_compiler_has_it_and_the_build_wants_it(tmp
 
 def test_importing_the_package_imports_nothing_that_few_need():
     few_need = ("sklearn.datasets", "matplotlib", "pyarrow", "skops", "sklearn_sparselp._cli")
-    code = f"import sys, sklearn_sparselp; print([m for m in {few_need} if m in sys.modules])"
+    ours = "import sys; from sklearn_sparselp import *"
+    code = f"{ours}; print([m for m in {few_need} if m in sys.modules])"
     # scikit-learn itself imports pandas and with it pyarrow where they are installed.
     without = (
         f"import sys, sklearn.linear_model; print([m for m in {few_need} if m in sys.modules])"
