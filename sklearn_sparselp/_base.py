@@ -92,7 +92,7 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
 
     def _design(self, X: Matrix, *, compact: bool) -> Design:
         """Return the design of a fit, without empty columns if ``compact`` and where that pays."""
-        design = Design(X)
+        design = Design(X, by_gram=self.solver in ("auto", "cd"))
         # Other solvers walk rows.
         if compact and self.solver in ("auto", "cd") and (self.p < 1.5 or self.sparsity_threshold):
             design.drop_empty_columns()

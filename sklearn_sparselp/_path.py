@@ -83,7 +83,10 @@ class NullPoint:
 def null_points(problems: Sequence[Problem]) -> list[NullPoint]:
     """Return where the paths of the problems start; tell the problems their gradient at 0."""
     design = problems[0].design
-    gradients = design.rmatvec(np.array([problem.null_raw_gradient for problem in problems]))
+    gradients = [problem.null_gradient for problem in problems if problem.null_gradient is not None]
+    if len(gradients) < len(problems):
+        raw = np.array([problem.null_raw_gradient for problem in problems])
+        gradients = list(design.rmatvec(raw))
     for problem, gradient in zip(problems, gradients, strict=True):
         problem.set_gradient_scale(gradient)
     factor = problems[0].penalty.penalty_factor
@@ -94,11 +97,11 @@ def null_points(problems: Sequence[Problem]) -> list[NullPoint]:
         ]
     alone = [problem.free_only() for problem in problems]
     results = solve(alone, max_iter=NULL_EPOCHS, tol=NULL_TOL, warn=False)
-    raw = []
+    ends = []
     for problem, result in zip(problems, results, strict=True):
         prediction, _ = problem.predict(result.coef, result.intercept)
-        raw.append(problem.derivatives(prediction)[0])
-    gradients = design.rmatvec(np.array(raw))
+        ends.append(problem.derivatives(prediction)[0])
+    gradients = list(design.rmatvec(np.array(ends)))
     return [
         NullPoint(result.coef, result.intercept, gradient)
         for result, gradient in zip(results, gradients, strict=True)

@@ -34,7 +34,8 @@ from ._path import (
     warn_of_limit,
 )
 from ._scores import Score, models, path_scores, score_of
-from ._solvers import SOLVERS, Problem, SolveResult, one_blas_thread, solve
+from ._solvers import SOLVERS, Problem, SolveResult, solve
+from ._threads import one_blas_thread
 from ._validation import (
     Interval,
     StrOptions,
@@ -171,7 +172,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         self.n_features_in_ = first.n_features_in_
         if hasattr(first, "feature_names_in_"):
             self.feature_names_in_ = first.feature_names_in_
-        with one_blas_thread(task.problems[0].design):
+        with one_blas_thread(task.problems[0].design.n_stored):
             nulls = null_points(task.problems)
             grid = self._grid(orders, masks, given, task, nulls)
             if self.criterion != "cv":
@@ -252,7 +253,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
                 return self._run_fold(data, fold, part, lock, cancelled)
 
         def run_elsewhere(fold: int) -> tuple[np.ndarray, np.ndarray]:
-            with config_context(**config), one_blas_thread(data.task.problems[0].design):
+            with config_context(**config), one_blas_thread(data.task.problems[0].design.n_stored):
                 return run(fold)
 
         n_folds = len(data.folds)

@@ -19,7 +19,7 @@ from ._path import (
     report_fit,
     warn_of_limit,
 )
-from ._solvers import one_blas_thread
+from ._threads import one_blas_thread
 from .classification import CLASSIFICATION_LOSSES, SparseLpClassifier
 from .regression import SparseLpRegressor
 
@@ -254,7 +254,7 @@ def sparse_lp_path(
     fits = Follow(
         task.problems, alphas, nulls, lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol
     )
-    with one_blas_thread(task.problems[0].design):
+    with one_blas_thread(task.problems[0].design.n_stored):
         path = collect(task, order, alphas, fits, report_fit if verbose else None)
     warn_of_limit([path], max_iter, tol, "path")
     return path

@@ -20,9 +20,9 @@ from sklearn_sparselp._solvers import (
     Design,
     coordinate_descent,
     iterate,
-    one_blas_thread,
     solve,
 )
+from sklearn_sparselp._threads import one_blas_thread
 
 STORED = ["dense_c", "dense_f", "csr_array_int32", "csc_array_int64"]
 FACTORS = np.array([1.0, 0.5, 0.0, 1.0, 2.0, np.inf, 1.0, 1.0, 1.0, 1.0, 0.2, 1.0])
@@ -325,12 +325,12 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_number_afterwards():
     design = Design(np.zeros((200, 100), order="F"))
     with threadpool_limits(limits=2, user_api="blas"):
         before = count()
-        with one_blas_thread(design):
+        with one_blas_thread(design.n_stored):
             assert count() == {1}
-            with pytest.raises(KeyError), one_blas_thread(design):
+            with pytest.raises(KeyError), one_blas_thread(design.n_stored):
                 raise KeyError
             assert count() == {1}
         assert count() == before
-        with pytest.raises(KeyError), one_blas_thread(design):
+        with pytest.raises(KeyError), one_blas_thread(design.n_stored):
             raise KeyError
         assert count() == before

@@ -1,10 +1,10 @@
-# Dense columns gathered, multiplied with each other, and the factor of a matrix: tiles shared out among threads.
-# BLAS is called by each thread for its tile, itself with one thread: its own threads wait for each other in a loop,
+# Products of dense columns with each other, rows shared out among threads, and the factor of a matrix, made of tiles.
+# BLAS is called by each thread for its share, itself with one thread: its own threads wait for each other in a loop,
 # which on a busy machine takes longer than the work.
 
 from cython.parallel cimport prange
 
-from scipy.linalg.cython_blas cimport dgemm, dtrsm
+from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf
 
 from ._types cimport int64_t, real_t
@@ -15,55 +15,141 @@ cdef int PANEL = 96
 cdef int TILE = 96
 
 
-def gather_columns(
-    const real_t[::1] data not None,       # IN
-    const int64_t[::1] start not None,     # IN, (n_columns,)
-    const double[::1] scales not None,     # IN, (n_samples,), or empty for ones
-    double[:, ::1] out not None,           # OUT, (n_columns, n_samples)
-    int n_threads,
+def gram_of_parts(
+    const real_t[::1] data not None,        # IN
+    const int64_t[::1] start not None,      # IN, (n_columns,), where columns begin; empty: data holds rows
+    Py_ssize_t n_old,
+    const double[::1] roots not None,       # IN, (n_samples,), or empty for ones
+    const double[:, ::1] vectors not None,  # IN, (n_vectors, n_samples)
+    int rows_at_once,
+    double[:, ::1] room not None,           # WORK, (n_parts, rows_at_once * n_columns), or (n_parts, 0), see below
+    double[:, :, :] grams not None,         # OUT, (n_parts, n_columns - n_old, n_columns), rows contiguous
+    double[:, :, ::1] products not None,    # OUT, (n_parts, n_vectors, n_columns)
 ):
-    """Fill ``out[k, i] = scales[i] data[start[k] + i]``."""
-    cdef Py_ssize_t k, i
-    cdef const real_t* column
-    for k in prange(out.shape[0], nogil=True, schedule="static", num_threads=n_threads):
-        column = &data[start[k]]
-        if scales.shape[0]:
-            for i in range(out.shape[1]):
-                out[k, i] = scales[i] * column[i]
-        else:
-            for i in range(out.shape[1]):
-                out[k, i] = column[i]
+    """Fill ``grams[t, a - n_old, b] = sum_i roots_i^2 x_ia x_ib``, b up to a, and ``products[t, r] = vectors[r] @ X``.
 
+    Both are over the samples of part t, which one thread reads once.
 
-def gram_tiles(
-    const double[:, ::1] columns not None,  # IN, (n_columns, n_samples)
-    const int64_t[::1] bounds not None,  # IN, (n_tiles + 1,), from n_old to n_columns
-    double scale,
-    double[:, :] out not None,           # OUT, (n_columns - n_old, n_columns), rows contiguous
-    int n_threads,
-):
-    """Fill ``out[a - n_old, b] = scale <column a, column b>`` for the columns a of a tile and b up to its last."""
-    cdef Py_ssize_t tile, last = bounds.shape[0] - 2
-    cdef int depth = <int> columns.shape[1], stride = <int> (out.strides[0] // sizeof(double))
-    # The largest tile first.
-    for tile in prange(last + 1, nogil=True, schedule="dynamic", num_threads=n_threads):
-        _gram_tile(
-            <double*> &columns[0, 0], depth, bounds[last - tile], bounds[last - tile + 1], bounds[0], scale,
-            &out[0, 0], stride,
+    Some rows at a time go through the cache for all that is asked of them. They are copied there where they are
+    weighted, float32, or columns from here and there, so that X is never copied as a whole; else no room is needed.
+    """
+    cdef Py_ssize_t part, n_parts = grams.shape[0], n_samples = vectors.shape[1]
+    cdef Block block
+    if grams.shape[2] == 0 or n_samples == 0:
+        grams[:, :, :] = 0.0
+        products[:, :, :] = 0.0
+        return
+    block.n_columns, block.n_old = <int> grams.shape[2], <int> n_old
+    block.n_vectors, block.n_samples = vectors.shape[0], n_samples
+    block.by_rows = start.shape[0] == 0
+    block.vectors = &vectors[0, 0] if vectors.shape[0] else NULL
+    block.roots = &roots[0] if roots.shape[0] else NULL
+    block.stride = <int> (grams.strides[1] // sizeof(double))
+    for part in prange(n_parts, nogil=True, schedule="static", num_threads=<int> n_parts):
+        _gram_of_part(
+            &data[0], NULL if block.by_rows else &start[0], part * n_samples // n_parts,
+            (part + 1) * n_samples // n_parts, rows_at_once, &room[part, 0] if room.shape[1] else NULL, block,
+            &grams[part, 0, 0] if grams.shape[1] else NULL, &products[part, 0, 0] if vectors.shape[0] else NULL,
         )
 
 
-cdef void _gram_tile(
-    double* columns, int depth, Py_ssize_t first, Py_ssize_t last, Py_ssize_t n_old, double scale, double* out,
-    int stride,
+cdef struct Block:
+    int n_columns, n_old, stride
+    Py_ssize_t n_vectors, n_samples
+    bint by_rows
+    const double* vectors
+    const double* roots
+
+
+cdef void _gram_of_part(
+    const real_t* data, const int64_t* start, Py_ssize_t first, Py_ssize_t last, int rows_at_once, double* room,
+    Block block, double* gram, double* products,
 ) noexcept nogil:
-    cdef int width = <int> (last - first), height = <int> last
-    cdef double zero = 0.0
-    if width > 0:
+    cdef int height, ld
+    cdef Py_ssize_t row = first
+    cdef double* rows
+    cdef double keep = 0.0
+    while row < last:
+        height = <int> min(<Py_ssize_t> rows_at_once, last - row)
+        if room != NULL:
+            rows = room
+            ld = block.n_columns if block.by_rows else height
+            _pack(data, start, row, height, block, room)
+        elif block.by_rows:
+            rows = <double*> data + row * block.n_columns
+            ld = block.n_columns
+        else:
+            rows = <double*> data + start[0] + row
+            ld = <int> block.n_samples
+        _products_of_rows(rows, ld, row, height, keep, block, products)
+        if block.roots != NULL:
+            _scale(rows, row, height, block)
+        _gram_of_rows(rows, ld, height, keep, block, gram)
+        keep = 1.0
+        row += height
+
+
+cdef void _pack(
+    const real_t* data, const int64_t* start, Py_ssize_t row, int height, Block block, double* room
+) noexcept nogil:
+    cdef Py_ssize_t k, i
+    cdef const real_t* source
+    if block.by_rows:
+        source = data + row * block.n_columns
+        for k in range(<Py_ssize_t> height * block.n_columns):
+            room[k] = source[k]
+        return
+    for k in range(block.n_columns):
+        source = data + start[k] + row
+        for i in range(height):
+            room[k * height + i] = source[i]
+
+
+cdef void _scale(double* rows, Py_ssize_t row, int height, Block block) noexcept nogil:
+    cdef Py_ssize_t k, i
+    cdef double root
+    if block.by_rows:
+        for i in range(height):
+            root = block.roots[row + i]
+            for k in range(block.n_columns):
+                rows[i * block.n_columns + k] *= root
+        return
+    for k in range(block.n_columns):
+        for i in range(height):
+            rows[k * height + i] *= block.roots[row + i]
+
+
+cdef void _products_of_rows(
+    double* rows, int ld, Py_ssize_t row, int height, double keep, Block block, double* products
+) noexcept nogil:
+    cdef Py_ssize_t r
+    cdef int one = 1, n = block.n_columns
+    cdef double unit = 1.0
+    cdef double* vector
+    for r in range(block.n_vectors):
+        vector = <double*> block.vectors + r * block.n_samples + row
+        if block.by_rows:
+            dgemv("N", &n, &height, &unit, rows, &ld, vector, &one, &keep, products + r * n, &one)
+        else:
+            dgemv("T", &height, &n, &unit, rows, &ld, vector, &one, &keep, products + r * n, &one)
+
+
+cdef void _gram_of_rows(double* rows, int ld, int height, double keep, Block block, double* gram) noexcept nogil:
+    # What NumPy reads as the lower half of rows is the upper half of columns.
+    cdef int n_new = block.n_columns - block.n_old
+    cdef double unit = 1.0
+    cdef Py_ssize_t step = 1 if block.by_rows else ld
+    cdef double* new = rows + block.n_old * step
+    if n_new == 0:
+        return
+    if block.n_old:
         dgemm(
-            "T", "N", &height, &width, &depth, &scale, columns, &depth, columns + first * depth, &depth, &zero,
-            out + (first - n_old) * stride, &stride,
+            "N" if block.by_rows else "T", "T" if block.by_rows else "N", &block.n_old, &n_new, &height, &unit, rows,
+            &ld, new, &ld, &keep, gram, &block.stride,
         )
+    dsyrk(
+        "U", "N" if block.by_rows else "T", &n_new, &height, &unit, new, &ld, &keep, gram + block.n_old, &block.stride
+    )
 
 
 def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower half alone

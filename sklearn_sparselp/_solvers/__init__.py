@@ -1,7 +1,7 @@
 """Outer loops: working sets, stopping rules, certificates, warnings."""
 
 from .design import Design
-from .driver import SOLVERS, Cancelled, one_blas_thread, solve
+from .driver import SOLVERS, Cancelled, solve
 from .lasso_path import Batch, LassoPath
 from .log_loss_path import LogLossPath
 from .multinomial import MultinomialProblem
@@ -19,7 +19,6 @@ __all__ = [
     "MultinomialProblem",
     "Problem",
     "SolveResult",
-    "one_blas_thread",
     "solve",
 ]
 

@@ -41,7 +41,9 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
     few_samples = problem.design.n_samples <= FEW_SAMPLES
     if not lasso and not ((few_samples or problem.n_usable <= WHOLE) and LogLossPath.applies(problem)):
         return None
-    null_gradient = yield problem.null_raw_gradient
+    null_gradient = problem.null_gradient
+    if null_gradient is None:
+        null_gradient = yield problem.null_raw_gradient
     problem.set_gradient_scale(null_gradient)
     alpha = problem.penalty.alpha
     if lasso:

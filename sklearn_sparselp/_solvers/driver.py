@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Event, local
+from threading import Event
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
+from .._threads import one_blas_thread
 from .._warnings import warn_caller
 from .coordinate_descent import Requests, coordinate_descent
 from .design import Design
@@ -48,11 +47,6 @@ SOLVERS: dict[str, Solver] = {
 
 # Up to so many features the Newton step of coordinate descent is cheap on all of them at once.
 WIDE_FROM = 1000
-# Made once and on import, when NumPy and SciPy have loaded their BLAS: to find these among the
-# 250 libraries of a process takes 14 ms, as long as 9 fits of 1797 x 64 values.
-BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
-# The least n_samples * n_features with a matrix for whose factors and products BLAS takes several threads.
-BLAS_THREADED_FROM = 10_000
 
 
 def choose(problem: Problem) -> str:
@@ -68,38 +62,6 @@ def choose(problem: Problem) -> str:
 
 class Cancelled(Exception):
     """Another thread does not want the result of a fit any more."""
-
-
-class _Limited(local):
-    """Whether this thread has limited BLAS already."""
-
-    already = False
-
-
-_LIMITED = _Limited()
-
-
-@contextmanager
-def one_blas_thread(design: Design) -> Iterator[None]:
-    """Keep BLAS to one thread: the systems of Newton steps are small. Cheap inside of another one.
-
-    A second thread costs more than it brings, and on a busy machine, where it is waited
-    for, a hundred times as much. Below `BLAS_THREADED_FROM` stored values BLAS starts none.
-    """
-    if _LIMITED.already or design.n_stored < BLAS_THREADED_FROM:
-        yield
-        return
-    # Asked for one by one: the context manager of threadpoolctl takes a tenth of a fit of 1797 x 64 values.
-    several = [(library, n) for library in BLAS if (n := library.get_num_threads()) != 1]
-    _LIMITED.already = True
-    try:
-        for library, _ in several:
-            library.set_num_threads(1)
-        yield
-    finally:
-        for library, n in several:
-            library.set_num_threads(n)
-        _LIMITED.already = False
 
 
 def solve(
@@ -171,7 +133,7 @@ def solve(
     results: list[SolveResult | None] = [None] * len(runs)
     waiting: deque[tuple[int, np.ndarray | None]] = deque((k, None) for k in range(len(runs)))
     n_passes = 0
-    with one_blas_thread(design):
+    with one_blas_thread(design.n_stored):
         while waiting:
             requests: list[tuple[int, np.ndarray]] = []
             while waiting:

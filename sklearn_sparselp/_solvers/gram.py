@@ -84,7 +84,7 @@ class GramCache:
         if not old:
             self._features = new
             self._slot = dict(zip(new.tolist(), range(new.size), strict=True))
-            self._matrix = self._design.columns(new).gram(self._curvature)
+            self._matrix = self._design.gram(new, self._curvature)
             if self._sums is not None:
                 subtract_outer(self._matrix, self._sums[new])
             return
@@ -96,7 +96,7 @@ class GramCache:
             self._matrix = matrix
         self._features = np.concatenate([self._features, new])
         self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        cross = self._design.columns(self._features).gram(self._curvature, old, self._matrix[old:size, :size])
+        cross = self._design.gram(self._features, self._curvature, old, self._matrix[old:size, :size])
         if self._sums is not None:
             cross -= np.outer(self._sums[new], self._sums[self._features])
         self._matrix[:old, old:size] = cross[:, :old].T

@@ -10,12 +10,13 @@ import numpy as np
 from .._core._gram_path import lasso_on_gram
 from .._core._l1_certificate import entering_strengths, l1_certificates
 from .certificate import Certificate
+from .design import FEW_FEATURES
 from .gram import GRAM_GAIN, GramCache
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED
 
 # Up to so many features the matrix holds all of them, and X is not touched again.
-WHOLE = 300
+WHOLE = FEW_FEATURES
 # Up to so many columns an epoch on the matrix is cheap.
 LARGEST = 2000
 # Room for a factor of more columns.

@@ -89,6 +89,10 @@ class Problem:
         The curvature bounds L_j; 0 for a column that is constant, empty or dropped.
     sums : ndarray of shape (n_features,)
         Weighted means of the columns; empty without intercept.
+    null_raw_gradient : ndarray of shape (n_samples,)
+        Derivative of the weighted loss in each prediction at w = 0, the intercept at its optimum.
+    null_gradient : ndarray of shape (n_features,), or None
+        ``X.T @ null_raw_gradient`` where it has cost nothing.
     curvature : float
         The c of the bounds L_j: the loss bends no more, or so much at the null model where it has no bound.
     penalty : Penalty
@@ -124,7 +128,16 @@ class Problem:
         self.loss = loss
         self.fit_intercept = fit_intercept
         self.weights = design.normalised_weights(sample_weight)
-        self.sums, squares = design.moments(self.weights, fit_intercept)
+        n = design.n_samples
+        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
+        null_prediction = np.zeros(n)
+        self.shift(null_prediction, self.null_intercept)
+        self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
+        self.null_gradient: np.ndarray | None = None
+        if loss.quadratic and penalty.absolute and not penalty.unpenalised().any():
+            self.sums, squares, self.null_gradient = design.survey(self.weights, fit_intercept, self.null_raw_gradient)
+        else:
+            self.sums, squares = design.moments(self.weights, fit_intercept)
         if not squares.max(initial=0.0) < np.inf:
             j = int(np.argmax(~(squares < np.inf)))
             j = j if design.features is None else design.features[j]
@@ -134,11 +147,6 @@ class Problem:
         # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
         usable = (squares > noise) & ~penalty.dropped()
-        n = design.n_samples
-        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
-        null_prediction = np.zeros(n)
-        self.shift(null_prediction, self.null_intercept)
-        self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
         bound = loss.curvature_bound
         if np.isinf(bound):
             bound = float(null_curvature.sum())

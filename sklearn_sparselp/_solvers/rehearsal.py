@@ -7,6 +7,7 @@ from scipy import sparse
 
 from .._core._loss import SquaredError
 from .._core._penalty import LpPenalty
+from .._threads import blas_libraries
 from .design import Design
 from .driver import solve
 from .problem import Problem
@@ -17,11 +18,12 @@ WIDE, NARROW = 320, 8
 
 
 def rehearse() -> None:
-    """Fit 24 x 320 values, dense and as CSR, and 24 x 8.
+    """Find BLAS, and fit 24 x 320 values, dense and as CSR, and 24 x 8.
 
     The first fit of a process maps code of NumPy, BLAS and LAPACK that no import has touched: 2.2 MB, which
     would count as memory of that fit, and 2 ms.
     """
+    blas_libraries()
     rows, columns = np.ogrid[:N_SAMPLES, :WIDE]
     X = np.cos(1.0 + (rows * WIDE + columns) ** 2 % 977.0)
     y = X[:, 0] - X[:, 1]
