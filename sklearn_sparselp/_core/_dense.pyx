@@ -20,13 +20,14 @@ def gram_of_parts(
     const int64_t[::1] start not None,      # IN, (n_columns,), where columns begin; empty: data holds rows
     Py_ssize_t n_old,
     const double[::1] roots not None,       # IN, (n_samples,), or empty for ones
+    double scale,
     const double[:, ::1] vectors not None,  # IN, (n_vectors, n_samples)
     int rows_at_once,
     double[:, ::1] room not None,           # WORK, (n_parts, rows_at_once * n_columns), or (n_parts, 0), see below
     double[:, :, :] grams not None,         # OUT, (n_parts, n_columns - n_old, n_columns), rows contiguous
     double[:, :, ::1] products not None,    # OUT, (n_parts, n_vectors, n_columns)
 ):
-    """Fill ``grams[t, a - n_old, b] = sum_i roots_i^2 x_ia x_ib``, b up to a, and ``products[t, r] = vectors[r] @ X``.
+    """Fill ``grams[t, a - n_old, b] = scale sum_i roots_i^2 x_ia x_ib``, b up to a, and ``products[t] = vectors @ X``.
 
     Both are over the samples of part t, which one thread reads once.
 
@@ -39,7 +40,7 @@ def gram_of_parts(
         grams[:, :, :] = 0.0
         products[:, :, :] = 0.0
         return
-    block.n_columns, block.n_old = <int> grams.shape[2], <int> n_old
+    block.n_columns, block.n_old, block.scale = <int> grams.shape[2], <int> n_old, scale
     block.n_vectors, block.n_samples = vectors.shape[0], n_samples
     block.by_rows = start.shape[0] == 0
     block.vectors = &vectors[0, 0] if vectors.shape[0] else NULL
@@ -55,6 +56,7 @@ def gram_of_parts(
 
 cdef struct Block:
     int n_columns, n_old, stride
+    double scale
     Py_ssize_t n_vectors, n_samples
     bint by_rows
     const double* vectors
@@ -137,19 +139,39 @@ cdef void _products_of_rows(
 cdef void _gram_of_rows(double* rows, int ld, int height, double keep, Block block, double* gram) noexcept nogil:
     # What NumPy reads as the lower half of rows is the upper half of columns.
     cdef int n_new = block.n_columns - block.n_old
-    cdef double unit = 1.0
     cdef Py_ssize_t step = 1 if block.by_rows else ld
     cdef double* new = rows + block.n_old * step
     if n_new == 0:
         return
     if block.n_old:
         dgemm(
-            "N" if block.by_rows else "T", "T" if block.by_rows else "N", &block.n_old, &n_new, &height, &unit, rows,
-            &ld, new, &ld, &keep, gram, &block.stride,
+            "N" if block.by_rows else "T", "T" if block.by_rows else "N", &block.n_old, &n_new, &height, &block.scale,
+            rows, &ld, new, &ld, &keep, gram, &block.stride,
         )
     dsyrk(
-        "U", "N" if block.by_rows else "T", &n_new, &height, &unit, new, &ld, &keep, gram + block.n_old, &block.stride
+        "U", "N" if block.by_rows else "T", &n_new, &height, &block.scale, new, &ld, &keep, gram + block.n_old,
+        &block.stride,
     )
+
+
+def mirror(double[:, :] square not None):  # IN/OUT, rows contiguous
+    """Copy the lower half of a matrix into its upper half."""
+    cdef Py_ssize_t size = square.shape[0], first, a, b
+    with nogil:
+        # Some columns at a time: their rows stay in the cache.
+        for first in range(0, size, 32):
+            for a in range(first, size):
+                for b in range(first, min(first + 32, a)):
+                    square[b, a] = square[a, b]
+
+
+def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN
+    """Return whether each begins a step after the one before."""
+    cdef Py_ssize_t k
+    for k in range(1, start.shape[0]):
+        if start[k] - start[k - 1] != step:
+            return False
+    return True
 
 
 def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower half alone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._core._dense import gram_of_parts
+from .._core._dense import are_neighbours, gram_of_parts, mirror
 from .._threads import one_blas_thread, threads_for
 
 NO_VALUES = np.empty(0)
@@ -47,29 +47,18 @@ def dense_gram(
     scale, roots = float(curvature[0]), NO_VALUES
     if not (curvature == scale).all():
         scale, roots = 1.0, np.sqrt(curvature)
-    adjacent = start.size == 0 or bool((np.diff(start) == n_samples).all())
     rows_at_once = min(max(VALUES_AT_ONCE // n_columns, FEWEST_ROWS), n_samples)
     # A part has its own matrix, of not more values than twice those of its columns.
     most_parts = n_samples // max(n_columns // 2, FEWEST_ROWS)
     n_parts = max(min(threads_for(n_columns * (n_new or n_columns) / 8 * n_samples), most_parts), 1)
-    in_place = roots.size == 0 and data.dtype == np.float64 and adjacent
+    in_place = roots.size == 0 and data.dtype == np.float64 and are_neighbours(start, n_samples)
     room = np.empty((n_parts, 0 if in_place else rows_at_once * n_columns))
     grams = out[np.newaxis] if n_parts == 1 else np.empty((n_parts, n_new, n_columns))
     products = np.empty((n_parts, vectors.shape[0], n_columns))
     with one_blas_thread(n_columns * n_samples):
-        gram_of_parts(data, start, n_old, roots, vectors, rows_at_once, room, grams, products)
+        gram_of_parts(data, start, n_old, roots, scale, vectors, rows_at_once, room, grams, products)
     if n_parts > 1:
         grams.sum(axis=0, out=out)
+        products = products.sum(axis=0, keepdims=True)
     mirror(out[:, n_old:])
-    if scale != 1.0:
-        out *= scale
-    return out, products.sum(axis=0)
-
-
-def mirror(square: np.ndarray, at_once: int = 128) -> None:
-    """Copy the lower half of a matrix into its upper half, some rows at a time."""
-    for first in range(0, square.shape[0], at_once):
-        last = min(first + at_once, square.shape[0])
-        square[first:last, last:] = square[last:, first:last].T
-        corner = np.tril(square[first:last, first:last])
-        square[first:last, first:last] = corner + np.tril(corner, -1).T
+    return out, products[0]

@@ -8,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
+from .._core._dense import mirror
 from .._core._matvec import accumulate, accumulate_many, products, products_of_many, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
 from .._core._turn import turn
 from .._threads import threads_for
-from .dense_gram import dense_gram, mirror
+from .dense_gram import dense_gram
 
 NO_INDEX = np.empty(0, dtype=np.int32)
 
@@ -286,7 +287,10 @@ class Design:
             # Another output: its gradient alone, to the last bit what a fit of its own would find.
             vectors = vector[np.newaxis]
             return *self._moments[2], dense_gram(self._data, start, size, weights, n_old=size, vectors=vectors)[1][0]
-        vectors = np.stack([weights, vector] if centred else [vector])
+        vectors = vector[np.newaxis]
+        if centred:
+            vectors = np.empty((2, self.n_samples))
+            vectors[0], vectors[1] = weights, vector
         matrix, products = dense_gram(self._data, start, size, weights, vectors=vectors)
         squares = matrix.diagonal().copy()
         sums = products[0] if centred else np.empty(0)
@@ -306,7 +310,11 @@ class Design:
         """Return ``columns(features).gram(curvature, n_old, out)``, from the matrix of all columns where it is known."""
         if self._gram is None or self._gram[0] is not curvature:
             return self.columns(features).gram(curvature, n_old, out)
-        known = self._gram[1][np.ix_(features[n_old:], features)]
+        matrix = self._gram[1]
+        if n_old == 0 and np.array_equal(features, np.arange(self.n_features)):
+            known = matrix.copy()
+        else:
+            known = matrix[np.ix_(features[n_old:], features)]
         if out is None:
             return known
         out[:] = known
