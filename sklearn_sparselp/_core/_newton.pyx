@@ -9,6 +9,8 @@ from ._types cimport index_t, int32_t, int64_t, real_t
 
 # Parts of a block for each thread: some hold more values than others.
 cdef Py_ssize_t PARTS = 8
+# Parts of the rows for each thread in a Gram matrix, where a leap to the first row of a part costs more.
+cdef Py_ssize_t SHARES = 4
 
 
 def block_products(
@@ -42,8 +44,10 @@ def block_accumulate(
     int n_threads,
 ):
     """Add ``sum_k scales[k] * column k`` to out."""
-    cdef Py_ssize_t part, k, first, last, n_samples = out.shape[0], parts = PARTS * n_threads if n_threads > 1 else 1
+    cdef Py_ssize_t part, k, first, last, n_samples = out.shape[0]
     cdef bint dense = rows.shape[0] == 0
+    # A sparse column is searched for where a part begins: two searches for 1800 values, not sixteen.
+    cdef Py_ssize_t parts = (PARTS * n_threads if dense else n_threads) if n_threads > 1 else 1
     for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         first = part * n_samples // parts
         last = (part + 1) * n_samples // parts
@@ -97,58 +101,62 @@ def sparse_gram(
     const index_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_columns,)
     const int64_t[::1] stop not None,      # IN, (n_columns,)
-    const int64_t[::1] bounds not None,    # IN, (n_threads + 1,), the columns of each thread: from n_old to n_columns
+    Py_ssize_t n_old,
     const double[::1] curvature not None,  # IN, (n_samples,)
     int64_t[:, ::1] reached not None,      # WORK, (n_threads, 2 n_columns)
     int64_t[:, ::1] heads not None,        # WORK, (n_threads, rows_at_once + 2)
-    int64_t[:, :, ::1] marks not None,     # WORK, (n_threads, n_threads, rows_at_once)
     int32_t[:, ::1] columns not None,      # WORK, (n_threads, the most that so many rows store)
     double[:, ::1] values not None,        # WORK, likewise
-    double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), zero on entry, rows contiguous
+    double[:, :, :] out not None,          # IN/OUT, (n_threads, n_columns - n_old, n_columns), zero, rows contiguous
 ):
-    """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
+    """Add ``sum_i curvature_i x_ia x_ib`` to ``out[t, a - n_old, b]`` for the columns a from n_old and b up to a.
 
-    Each thread turns some rows into row storage, which stays in the cache. Then each stored value of a new
-    column meets those of its row: the rows of all threads, and of the columns those that are the thread's own.
+    The sum is over the rows of thread t: some parts of X, among those of the others. Some rows at a time are turned
+    into row storage, which stays in the cache, and each value of a new column meets those before it in its row.
     """
     cdef Py_ssize_t n_threads = heads.shape[0], rows_at_once = heads.shape[1] - 2, n_samples = curvature.shape[0]
-    cdef Py_ssize_t n_columns = start.shape[0], first = 0, turned, thread, k
-    for thread in range(n_threads):
-        for k in range(n_columns):
-            reached[thread, k] = start[k]
-    while first < n_samples:
-        for turned in prange(n_threads, nogil=True, schedule="static", num_threads=n_threads):
-            _turn_rows(
-                data, rows, stop, bounds, first + turned * rows_at_once,
-                min(first + (turned + 1) * rows_at_once, n_samples), n_threads > 1, &reached[turned, 0],
-                &heads[turned, 0], &marks[turned, 0, 0], rows_at_once, &columns[turned, 0], &values[turned, 0],
-            )
-        for thread in prange(n_threads, nogil=True, schedule="static", num_threads=n_threads):
-            for turned in range(n_threads):
-                _add_products(
-                    bounds, thread, first + turned * rows_at_once,
-                    min(first + (turned + 1) * rows_at_once, n_samples), curvature, &heads[turned, 0],
-                    &marks[turned, 0, 0], rows_at_once, &columns[turned, 0], &values[turned, 0], &out[0, 0],
-                    out.strides[0] // <Py_ssize_t> sizeof(double),
-                )
-        first += n_threads * rows_at_once
+    cdef Py_ssize_t thread, n_parts = SHARES * n_threads if n_threads > 1 else 1
+    for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
+        _gram_of_thread(
+            data, rows, start, stop, n_old, curvature, thread, n_threads, n_parts, rows_at_once, n_samples,
+            &reached[thread, 0], &heads[thread, 0], &columns[thread, 0], &values[thread, 0], &out[thread, 0, 0],
+            out.strides[1] // <Py_ssize_t> sizeof(double),
+        )
+
+
+cdef void _gram_of_thread(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
+    Py_ssize_t n_old, const double[::1] curvature, Py_ssize_t thread, Py_ssize_t n_threads, Py_ssize_t n_parts,
+    Py_ssize_t rows_at_once, Py_ssize_t n_samples, int64_t* reached, int64_t* heads, int32_t* columns, double* values,
+    double* out, Py_ssize_t stride,
+) noexcept nogil:
+    cdef Py_ssize_t k, first, last, upto, part = thread
+    for k in range(start.shape[0]):
+        reached[k] = start[k]
+    while part < n_parts:
+        first, last = part * n_samples // n_parts, (part + 1) * n_samples // n_parts
+        if n_parts > 1:
+            for k in range(start.shape[0]):
+                if reached[k] < stop[k]:
+                    reached[k] += first_from(&rows[reached[k]], stop[k] - reached[k], first)
+        while first < last:
+            upto = min(first + rows_at_once, last)
+            _turn_rows(data, rows, stop, first, upto, reached, heads, columns, values)
+            _add_products(n_old, first, upto, curvature, heads, columns, values, out, stride)
+            first = upto
+        part += n_threads
 
 
 cdef void _turn_rows(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] bounds,
-    Py_ssize_t first, Py_ssize_t last, bint leap, int64_t* reached, int64_t* heads, int64_t* marks, Py_ssize_t stride,
-    int32_t* columns, double* values,
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, Py_ssize_t first, Py_ssize_t last,
+    int64_t* reached, int64_t* heads, int32_t* columns, double* values,
 ) noexcept nogil:
-    # Row i holds values[heads[i]:heads[i + 1]]; those of the columns from bounds[b] on start at marks[b, i].
-    cdef Py_ssize_t k, entry, i, place, n_rows = last - first, n_columns = stop.shape[0], passed = 0
-    if n_rows <= 0:
-        return
+    # Row i holds values[heads[i]:heads[i + 1]], ascending columns.
+    cdef Py_ssize_t k, entry, i, place, n_rows = last - first, n_columns = stop.shape[0]
     for i in range(n_rows + 2):
         heads[i] = 0
     # heads[i + 2] counts row i, then heads[i + 1] is where its next value goes, and at last where it ends.
     for k in range(n_columns):
-        if leap and reached[k] < stop[k]:
-            reached[k] += first_from(&rows[reached[k]], stop[k] - reached[k], first)
         entry = reached[k]
         while entry < stop[k] and rows[entry] < last:
             heads[rows[entry] - first + 2] += 1
@@ -157,12 +165,6 @@ cdef void _turn_rows(
     for i in range(2, n_rows + 2):
         heads[i] += heads[i - 1]
     for k in range(n_columns):
-        while passed < bounds.shape[0] - 1 and bounds[passed] == k:
-            # The first mark stands where the row begins, unless some columns are left out.
-            if k > 0:
-                for i in range(n_rows):
-                    marks[passed * stride + i] = heads[i + 1]
-            passed += 1
         for entry in range(reached[k], reached[n_columns + k]):
             i = rows[entry] - first + 1
             place = heads[i]
@@ -173,22 +175,18 @@ cdef void _turn_rows(
 
 
 cdef void _add_products(
-    const int64_t[::1] bounds, Py_ssize_t thread, Py_ssize_t first, Py_ssize_t last, const double[::1] curvature,
-    const int64_t* heads, const int64_t* marks, Py_ssize_t stride, const int32_t* columns, const double* values,
-    double* out, Py_ssize_t out_stride,
+    Py_ssize_t n_old, Py_ssize_t first, Py_ssize_t last, const double[::1] curvature, const int64_t* heads,
+    const int32_t* columns, const double* values, double* out, Py_ssize_t stride,
 ) noexcept nogil:
-    cdef Py_ssize_t i, entry, other, head, n_old = bounds[0], n_rows = last - first
+    cdef Py_ssize_t i, entry, other
     cdef double value
     cdef double* row
-    cdef const int64_t* begins = heads if bounds[thread] == 0 else marks + thread * stride
-    cdef bint to_end = bounds[thread + 1] == bounds[bounds.shape[0] - 1]
-    cdef const int64_t* ends = heads + 1 if to_end else marks + (thread + 1) * stride
-    if bounds[thread] == bounds[thread + 1]:
-        return
-    for i in range(n_rows):
-        head = heads[i]
-        for entry in range(begins[i], ends[i]):
+    for i in range(last - first):
+        entry = heads[i + 1] - 1
+        # New columns are the last ones.
+        while entry >= heads[i] and columns[entry] >= n_old:
             value = curvature[first + i] * values[entry]
-            row = out + (columns[entry] - n_old) * out_stride
-            for other in range(head, entry + 1):
+            row = out + (columns[entry] - n_old) * stride
+            for other in range(heads[i], entry + 1):
                 row[columns[other]] += value * values[other]
+            entry -= 1

@@ -19,6 +19,8 @@ NO_INDEX = np.empty(0, dtype=np.int32)
 
 # Stored values that a Gram matrix turns into rows at once: with their columns, what a second-level cache holds.
 GRAM_VALUES_AT_ONCE = 32_768
+# Additions for each entry of the matrix, at least, of a thread that makes its own.
+WORK_PER_ENTRY = 8
 # With more stored values for each column than so, most columns are not empty.
 FULL = 4
 # Empty columns are left out where at most so many are not. Of rcv1_1500 a quarter is: three quarters of the time of a
@@ -31,17 +33,6 @@ TALL = 4
 FAR_MEAN = 30.0
 # Features whose places are made at once for a walk over all: little memory beside X.
 COLUMNS_AT_ONCE = 65_536
-
-
-def even_bounds(sizes: np.ndarray, n_old: int, n_parts: int) -> np.ndarray:
-    """Return where to cut columns from n_old on, so that each part holds as many pairs of values as the others.
-
-    Each value of a column meets those of this and the former columns.
-    """
-    pairs = np.cumsum(sizes * np.cumsum(sizes, dtype=np.float64))
-    before = pairs[n_old - 1] if n_old else 0.0
-    shares = before + (pairs[-1] - before) * np.arange(1, n_parts) / n_parts
-    return np.concatenate([[n_old], np.maximum(np.searchsorted(pairs, shares), n_old), [sizes.size]])
 
 
 @dataclass(frozen=True)
@@ -107,18 +98,24 @@ class ColumnBlock:
             return dense_gram(self.data, self.start, size, curvature, n_old=n_old, out=out)[0]
         out[:] = 0.0
         stored, sizes = self.n_stored, self.stop - self.start
-        if stored == 0:
+        if stored == 0 or out.size == 0:
             return out
-        n_threads = threads_for(stored + int(sizes[n_old:].sum()) * (stored / max(self.n_samples, 1)))
+        work = stored + int(sizes[n_old:].sum()) * (stored / max(self.n_samples, 1))
+        # Each thread has its own matrix, which is added to the first.
+        n_threads = max(min(threads_for(work), int(work / (WORK_PER_ENTRY * out.size))), 1)
         rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(stored, 1), 1)
         rows_at_once = min(rows_at_once, self.n_samples)
         room = min(stored, rows_at_once * size)
+        outs = out[np.newaxis] if n_threads == 1 else np.zeros((n_threads, *out.shape))
         sparse_gram(
-            self.data, self.rows, self.start, self.stop, even_bounds(sizes, n_old, n_threads), curvature,
+            self.data, self.rows, self.start, self.stop, n_old, curvature,
             np.empty((n_threads, 2 * size), dtype=np.int64), np.empty((n_threads, rows_at_once + 2), dtype=np.int64),
-            np.empty((n_threads, n_threads, rows_at_once), dtype=np.int64),
-            np.empty((n_threads, room), dtype=np.int32), np.empty((n_threads, room)), out,
+            np.empty((n_threads, room), dtype=np.int32), np.empty((n_threads, room)), outs,
         )  # fmt: skip
+        if n_threads > 1:
+            np.add(outs[0], outs[1], out=out)
+            for other in outs[2:]:
+                out += other
         mirror(out[:, n_old:])
         return out
 
