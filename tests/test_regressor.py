@@ -176,8 +176,11 @@ def test_cross_validation_scores_are_those_of_the_lasso():
 
 
 def test_verbose_prints_the_passes(capsys):
-    SparseLpRegressor(alpha=0.05, verbose=1).fit(X, Y)
+    SparseLpRegressor(p=0.5, alpha=0.05, verbose=1).fit(X, Y)
     assert "pass 1: 1 of 1 problems still open" in capsys.readouterr().out
+    # Few columns are read once, before the first pass.
+    SparseLpRegressor(alpha=0.05, verbose=1).fit(X, Y)
+    assert capsys.readouterr().out.startswith("no pass: ")
     SparseLpRegressor(alpha=0.05).fit(X, Y)
     assert capsys.readouterr().out == ""
 

@@ -153,6 +153,8 @@ def solve(
                 print(f"pass {n_passes}: {len(requests)} of {len(runs)} problems still open")
             waiting.extend((k, product) for (k, _), product in zip(requests, products, strict=True))
             del products
+    if verbose and not n_passes:
+        print("no pass: solved on the Gram matrix that came with the moments")
     for problem, result in zip(problems, results, strict=True):
         if warn and not result.converged:
             _warn(problem, result, max_iter, tol)
