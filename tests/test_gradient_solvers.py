@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from engine import make_problem, targets
 from reference import Reference
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
@@ -107,6 +108,27 @@ def test_a_step_search_that_rounding_decides_comes_to_an_end(solver, threshold):
         model = SparseLpRegressor(p, solver=solver, tol=1e-12, max_iter=2000, **terms)
         far, near = (model.fit(X + shift, y).coef_ for shift in (1e6, 0.0))
     np.testing.assert_allclose(far, near, atol=1e-4)
+
+
+@pytest.mark.parametrize("tol", [1e-10, 1e-12])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "squared_hinge", "poisson"])
+def test_proximal_gradient_reaches_small_gaps_on_columns_far_from_the_origin(loss, tol):
+    # Predictions are differences of numbers a hundred times as large: comparing objectives more
+    # closely than that rounding allows ended fits at gaps of 1e-8.
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 5)) + 100.0
+    case = {"p": 1.0, "loss": loss}
+    y = targets(case, X[:, :3].sum(axis=1) + rng.normal(size=60))
+    gradient = X.T @ make_problem(X, y, {**case, "alpha": 0.0}).null_raw_gradient
+    case["alpha"] = 0.01 * np.abs(gradient).max()
+    problem = make_problem(X, y, case)
+    (result,) = solve([problem], solver="pg", tol=tol, max_iter=5000)
+    assert result.converged
+    assert result.dual_gap <= tol * problem.null_objective
+    reference = Reference(X, y, **case)
+    best = reference.objective(*reference.convex_optimum())
+    limit = best + 1e-10 * problem.null_objective
+    assert reference.objective(result.coef, result.intercept) <= limit
 
 
 @pytest.mark.parametrize("p", [1.05, 1.2, 4.0])
