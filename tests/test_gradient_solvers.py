@@ -131,6 +131,26 @@ def test_proximal_gradient_reaches_small_gaps_on_columns_far_from_the_origin(los
     assert reference.objective(result.coef, result.intercept) <= limit
 
 
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "squared_hinge"])
+def test_with_a_mask_weights_and_repeated_rows_descend_to_the_same_minimum(loss, p):
+    # Coefficients that a step is cut for are exactly at the threshold: an ulp beside it, rounding
+    # decided which of many minima the next steps led to.
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X, repeats = rng.random((15, 30)), rng.integers(0, 5, 15)
+        y = targets({"loss": loss}, X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=15))
+        case = {"p": p, "alpha": 1e-3, "loss": loss, "sparsity_threshold": 0.05}
+        weighted = make_problem(X, y, case, repeats.astype(np.float64))
+        repeated = make_problem(np.repeat(X, repeats, axis=0), np.repeat(y, repeats), case)
+        first, second = (
+            solve([problem], solver="gd", tol=1e-12, max_iter=20_000)[0]
+            for problem in (weighted, repeated)
+        )
+        assert first.coef.any()
+        np.testing.assert_allclose(first.coef, second.coef, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("p", [1.05, 1.2, 4.0])
 @pytest.mark.parametrize("start", [0.0, 1e-12, 1e3])
 def test_gradient_descent_copes_with_infinite_and_with_vanishing_curvature(p, start):
