@@ -40,8 +40,6 @@ def classifiers():
     yield SparseLpClassifier()
     for solver, row in SOLVERS.items():
         orders = (1.5, 2, 3) if row.smooth_only else (0, 0.5, 1, 1.5, 2, 3)
-        # With a mask rounding decides which of many minima gradient descent ends in.
-        thresholds = (0.0,) if row.smooth_only else (0.0, 0.05)
         for loss in ("log_loss", "squared_hinge"):
             for p in orders:
                 # The data can be separated: with p = 0 the ridge alone keeps coefficients
@@ -49,11 +47,11 @@ def classifiers():
                 # it ends with Newton steps.
                 common = {"loss": loss, "solver": solver, "max_iter": 20_000}
                 common |= {"l2_reg": 1e-3 if p == 0 else 0.0}
-                common |= {"tol": {"cd": 1e-4, "pg": 1e-8, "gd": 1e-10}[solver]}
+                common |= {"tol": {"cd": 1e-4, "pg": 1e-8, "gd": 1e-12}[solver]}
                 if loss == "squared_hinge" and p == 1 and solver == "pg":
                     # Once the margin is met the loss is flat: the least alpha would decide.
                     common |= {"l2_reg": 1e-3}
-                for threshold in thresholds:
+                for threshold in (0.0, 0.05):
                     yield SparseLpClassifier(p, 1e-3, sparsity_threshold=threshold, **common)
         yield SparseLpClassifier(p=2, warm_start=True, solver=solver)
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from engine import make_problem, targets
 from reference import Reference
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
@@ -107,6 +108,47 @@ def test_a_step_search_that_rounding_decides_comes_to_an_end(solver, threshold):
         model = SparseLpRegressor(p, solver=solver, tol=1e-12, max_iter=2000, **terms)
         far, near = (model.fit(X + shift, y).coef_ for shift in (1e6, 0.0))
     np.testing.assert_allclose(far, near, atol=1e-4)
+
+
+@pytest.mark.parametrize("tol", [1e-10, 1e-12])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "squared_hinge", "poisson"])
+def test_proximal_gradient_reaches_small_gaps_on_columns_far_from_the_origin(loss, tol):
+    # Predictions are differences of numbers a hundred times as large: comparing objectives more
+    # closely than that rounding allows ended fits at gaps of 1e-8.
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 5)) + 100.0
+    case = {"p": 1.0, "loss": loss}
+    y = targets(case, X[:, :3].sum(axis=1) + rng.normal(size=60))
+    gradient = X.T @ make_problem(X, y, {**case, "alpha": 0.0}).null_raw_gradient
+    case["alpha"] = 0.01 * np.abs(gradient).max()
+    problem = make_problem(X, y, case)
+    (result,) = solve([problem], solver="pg", tol=tol, max_iter=5000)
+    assert result.converged
+    assert result.dual_gap <= tol * problem.null_objective
+    reference = Reference(X, y, **case)
+    best = reference.objective(*reference.convex_optimum())
+    limit = best + 1e-10 * problem.null_objective
+    assert reference.objective(result.coef, result.intercept) <= limit
+
+
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "squared_hinge"])
+def test_with_a_mask_weights_and_repeated_rows_descend_to_the_same_minimum(loss, p):
+    # Coefficients that a step is cut for are exactly at the threshold: an ulp beside it, rounding
+    # decided which of many minima the next steps led to.
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X, repeats = rng.random((15, 30)), rng.integers(0, 5, 15)
+        y = targets({"loss": loss}, X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=15))
+        case = {"p": p, "alpha": 1e-3, "loss": loss, "sparsity_threshold": 0.05}
+        weighted = make_problem(X, y, case, repeats.astype(np.float64))
+        repeated = make_problem(np.repeat(X, repeats, axis=0), np.repeat(y, repeats), case)
+        first, second = (
+            solve([problem], solver="gd", tol=1e-12, max_iter=20_000)[0]
+            for problem in (weighted, repeated)
+        )
+        assert first.coef.any()
+        np.testing.assert_allclose(first.coef, second.coef, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("p", [1.05, 1.2, 4.0])

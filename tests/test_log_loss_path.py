@@ -1,11 +1,12 @@
-"""The path for p = 1 and two classes, against scikit-learn and the general solver."""
+"""The path for p = 1 and two classes or a log link, against scikit-learn, scipy and others."""
 
 import numpy as np
 import pytest
+from reference import Reference
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from sklearn_sparselp import SparseLpClassifier, sparse_lp_path
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor, sparse_lp_path
 from sklearn_sparselp._solvers import Design, LogLossPath, log_loss_path
 
 L1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
@@ -70,6 +71,40 @@ def test_agrees_with_the_general_solver(both, case, n_features):
     np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-9)
     np.testing.assert_allclose(dense(found.coefs), dense(general.coefs), atol=1e-4)
     np.testing.assert_allclose(found.intercepts, general.intercepts, atol=1e-4)
+
+
+def log_link(loss, n_samples, n_features, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features))
+    X[:, 1:] += 0.7 * X[:, :-1]
+    mean = np.exp(0.5 * X[:, :4] @ rng.normal(size=4))
+    return X, rng.poisson(mean).astype(float) if loss == "poisson" else rng.gamma(2.0, mean) + 1e-3
+
+
+@pytest.mark.parametrize("case", ["plain", "ridge", "no intercept", "weights"])
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_a_log_link_agrees_with_the_general_solver(both, loss, case):
+    X, y = log_link(loss, 80, 30)
+    found, general, counts = both(X, y, alphas=15, eps=0.03, tol=1e-10, loss=loss, **CASES[case])
+    assert counts == {"fits": 15, "left": 0}
+    assert found.converged.all()
+    np.testing.assert_allclose(found.objectives, general.objectives, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(dense(found.coefs), dense(general.coefs), atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+@pytest.mark.parametrize("scale", [1e-2, 1e5])
+def test_single_fits_with_a_log_link_reach_the_minimum_that_scipy_finds(loss, scale):
+    # Newton's first model says little about means that differ by many orders.
+    X, y = log_link(loss, 60, 8)
+    y = np.where(np.arange(60) < 3, np.ceil(scale * y), y)
+    alpha = 0.02
+    model = SparseLpRegressor(alpha=alpha, loss=loss, tol=1e-12).fit(X, y)
+    reference = Reference(X, y, p=1.0, alpha=alpha, loss=loss)
+    best = reference.objective(*reference.convex_optimum())
+    value = reference.objective(model.coef_, model.intercept_)
+    assert value == pytest.approx(model.objective_, rel=1e-9)
+    assert value <= best + 1e-9 * max(abs(best), 1.0)
 
 
 @pytest.mark.parametrize("kind", ["C", "F", "csr", "csc", "float32"])
@@ -156,6 +191,8 @@ def test_other_problems_go_to_the_general_solver(both):
     factor = np.r_[0.0, np.ones(11)]
     assert both(X, y, alphas=4, penalty_factor=factor)[2] == {"fits": 0, "left": 0}
     assert both(X, y, alphas=4, loss="squared_hinge")[2] == {"fits": 0, "left": 0}
+    many, counts = log_link("poisson", 50, 400)
+    assert both(many, counts, alphas=4, loss="poisson")[2] == {"fits": 0, "left": 0}
     X[:, 0] += 1e5
     assert both(X, y, alphas=4)[2] == {"fits": 0, "left": 0}
 

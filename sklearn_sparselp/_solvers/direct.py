@@ -21,8 +21,10 @@ COARSE = 1e-2
 def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndarray, np.ndarray, SolveResult | None]:
     """Return the fit, None where it takes working sets.
 
-    Squared error is solved on the Gram matrix of all features. Log loss is followed by
-    Newton models; with many features from stronger penalties on. Log loss, CPU time of the
+    Squared error is solved on the Gram matrix of all features. Log loss, and with few features
+    Poisson and gamma, are followed by Newton models; log loss with many features from stronger
+    penalties on. CPU time of working sets over this for a log link: 1.4 in geometric mean over 24
+    fits of digits, diabetes, communities and 500 x 50 values, 0.75 in the worst. Log loss, CPU time of the
     working sets over this: 1.1 to 2.2 on colon, riboflavin and leukemia, 2.0 to 2.3 on diabetes and a9a
     (alpha_max/10 and /100); with more samples and features, rcv1_1500 and news20, down to 0.4.
 

@@ -156,15 +156,17 @@ class _Descent:
         if step is None:
             return None
         if self._bounded:
-            cut = self._inside(point.w, point.w + step * self._direction) - point.w
-            if not np.array_equal(cut, step * self._direction):
+            # Compared as coefficients: as a change, rounding would decide whether the step has been cut.
+            end = self._inside(point.w, line.end.w)
+            if not np.array_equal(end, line.end.w):
+                cut = end - point.w
                 along = float(self._gradient @ cut)
                 if not along < 0.0:
                     return None
                 self._direction = cut
                 moves = cut != 0.0
                 bending = float((self._bend[moves] + l2_reg) @ cut[moves] ** 2)
-                line = _Line(point, cut, along)
+                line = _Line(point, cut, along, end)
                 step = line.minimise(bending, 1.0)
         return None if step is None else line.end
 
@@ -176,17 +178,20 @@ class _Descent:
 
 
 class _Line:
-    """F_tau along ``w + t d``: predictions are linear in t, so X is not read again."""
+    """F_tau along ``w + t d``: predictions are linear in t, so X is not read again.
 
-    def __init__(self, point: Iterate, direction: np.ndarray, along: float):
-        self._point, self._direction, self._along = point, direction, along
+    ``target`` is ``w + d`` free of rounding: coefficients at the threshold of a mask are exactly there.
+    """
+
+    def __init__(self, point: Iterate, direction: np.ndarray, along: float, target: np.ndarray | None = None):
+        self._point, self._direction, self._along, self._target = point, direction, along, target
         self._moved = point.problem.design.matvec(direction[np.newaxis])[0]
         self.end: Iterate | None = None
 
     def _at(self, step: float) -> float:
         """Go to t = step and return the slope there."""
         point, problem = self._point, self._point.problem
-        w = point.w + step * self._direction
+        w = point.w + step * self._direction if self._target is None or step < 1.0 else self._target
         self.end = Iterate(problem, w, point.prediction + step * self._moved, point.intercept)
         slope = self.end.raw_gradient @ self._moved
         return float(slope) + slope_along(problem.penalty, point.w, self._direction, step)

@@ -1,16 +1,17 @@
-"""The path for p = 1 and two classes: Newton models on the features that matter, each solved on its Gram matrix."""
+"""The path for p = 1 and two classes, counts or positive numbers: Newton models on the features that matter, each solved on its Gram matrix."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .._core._gram_path import lasso_on_gram
+from .._core._log_link import Gamma, Poisson
 from .._core._loss import LogLoss
 from .._core._penalty import total_on
 from .certificate import Certificate, Certifier
 from .design import ColumnBlock
 from .gram import subtract_outer
-from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, far_from_origin, result_of
+from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, WHOLE, far_from_origin, result_of
 from .problem import Problem, SolveResult
 from .support_newton import POLISH_PASSES, POLISH_STEPS, POLISHED, SMALL
 
@@ -61,7 +62,11 @@ class LogLossPath:
     def applies(problem: Problem) -> bool:
         """Whether this path can be followed here."""
         penalty = problem.penalty
-        if type(problem) is not Problem or not isinstance(problem.loss, LogLoss) or not problem.n_usable:
+        if type(problem) is not Problem or not problem.n_usable:
+            return False
+        # Where features are many, models of a log link mislead: 0.6 to 0.8 of the speed of working sets on 100 x 2000.
+        log_link = isinstance(problem.loss, (Poisson, Gamma)) and problem.n_usable <= WHOLE
+        if not log_link and not isinstance(problem.loss, LogLoss):
             return False
         if not penalty.absolute or penalty.positive or problem.free.any():
             return False

@@ -138,6 +138,9 @@ class _Stepper:
         if np.isinf(problem.loss.curvature_bound):
             self._longest *= STEEPEST
         self._scale = math.sqrt(problem.weights @ problem.y**2)
+        squares = (problem.lipschitz - problem.penalty.l2_reg) / problem.curvature
+        # Root mean squares of the columns.
+        self._sizes = np.sqrt(np.maximum(squares, 0.0) + (problem.sums**2 if problem.fit_intercept else 0.0))
         self.largest, self.uphill = math.inf, False
 
     def step(self, point: Iterate, old: Iterate, momentum: float, start: Iterate) -> Iterate:
@@ -171,7 +174,7 @@ class _Stepper:
                 self._inverse_step = max(SHRINK * self._inverse_step, needed)
                 return new
             # Predictions that differ by rounding alone say nothing about curvature.
-            noise = 32.0 * EPS * math.sqrt(bent) * (self._scale + np.abs(new.intercept).max())
+            noise = 32.0 * EPS * math.sqrt(bent) * self._size(new)
             if bent <= self._inverse_step * size + noise or self._inverse_step >= self._longest:
                 return new
             self._inverse_step = min(max(needed, 1.2 * self._inverse_step), self._longest)
@@ -179,7 +182,15 @@ class _Stepper:
     def lowers(self, point: Iterate, new: Iterate) -> bool:
         """Whether F_tau is no higher at ``new`` than at ``point``, rounding of predictions apart."""
         value = point.objective
-        return new.objective <= value + 8.0 * EPS * (value + math.sqrt(value) * self._scale)
+        return new.objective <= value + 8.0 * EPS * (value + math.sqrt(value) * self._size(new))
+
+    def _size(self, point: Iterate) -> float:
+        """Return the size of the numbers whose rounding the predictions of a point carry.
+
+        Columns far from the origin add up to numbers that are much larger than predictions and intercept.
+        """
+        terms = math.sqrt(float(np.sum((self._sizes * point.w) ** 2)))
+        return self._scale + terms + float(np.abs(point.intercept).max())
 
     def insist(self, point: Iterate, new: Iterate) -> Iterate:
         """Shorten a plain step until F_tau does not rise; stay where rounding leaves no such step."""

@@ -32,6 +32,8 @@ MOST_LEGS = 50
 FIXED_COST = 100_000.0
 DENSE_SPEED = 0.2
 SPARSE_SPEED = 0.05
+# What rounding leaves, against w, of a coordinate that a step takes to 0.
+AT_ZERO = 4e-16
 # Of a matrix scaled to unit diagonal.
 SMALLEST_PIVOT = 1e-11
 # A small support gets one more Newton step at the end, unless its residual is this small: the solution then hardly
@@ -187,7 +189,7 @@ def newton_step(
                                        hessian.square(direction) + penalty.l2_reg * (direction @ direction),
                                        strengths)  # fmt: skip
             new = w + step * direction
-            new[np.abs(new) <= 4e-16 * np.abs(w)] = 0.0
+            new[np.abs(new) <= AT_ZERO * np.abs(w)] = 0.0
             found = attempt(new, abs(step - 1.0) > 1e-6)
             if found is None or (taken is not None and taken.change < found.change):
                 return taken or failed
@@ -210,7 +212,8 @@ def newton_step(
         if smallest > 0.0:
             new = np.copysign(np.maximum(np.abs(new), smallest), w)
         elif crossing or penalty.positive:
-            new[new * w < 0.0] = 0.0
+            # The coordinate that the step was cut for is at 0, not at what rounding leaves of it.
+            new[(new * w < 0.0) | (np.abs(new) <= AT_ZERO * np.abs(w))] = 0.0
         if taken := attempt(new, True):
             return taken
         step *= 0.5
