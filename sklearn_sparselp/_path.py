@@ -218,13 +218,16 @@ class Follow:
         problem = self._problems[0]
         if len(self._problems) > 1 or not self._compiled or self._start is not None:
             return None
-        if self._lasso_ratio > 0.0 or not LassoPath.applies(problem):
+        if self._lasso_ratio > 0.0:
             return None
         cancelled = self._options.get("cancelled")
-        path = LassoPath(problem, self._nulls[0].gradient, self._alphas, self._polish)
-        batch = path.at_once(self._options["tol"], self._options["max_iter"], cancelled)
-        _check_cancelled(cancelled)
-        return batch
+        for kind in (LassoPath, LogLossPath):
+            if kind.applies(problem):
+                path = kind(problem, self._nulls[0].gradient, self._alphas, self._polish)
+                batch = path.at_once(self._options["tol"], self._options["max_iter"], cancelled)
+                _check_cancelled(cancelled)
+                return batch
+        return None
 
     def __iter__(self) -> Iterator[list[SolveResult]]:
         problems, options = self._problems, self._options

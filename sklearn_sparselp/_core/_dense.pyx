@@ -66,6 +66,22 @@ cdef void _gram_tile(
         )
 
 
+def mirror(double[:, :] square not None):  # IN/OUT, rows contiguous
+    """Copy the lower half of a matrix into its upper half, tile by tile."""
+    cdef Py_ssize_t i, j, first, other, size = square.shape[0]
+    cdef Py_ssize_t stride = square.strides[0] // <Py_ssize_t> sizeof(double)
+    cdef double* values
+    if size == 0:
+        return
+    values = &square[0, 0]
+    with nogil:
+        for first in range(0, size, 16):
+            for other in range(0, first + 1, 16):
+                for i in range(first, min(first + 16, size)):
+                    for j in range(other, min(other + 16, i)):
+                        values[j * stride + i] = values[i * stride + j]
+
+
 def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower half alone
     """Put the Cholesky factor of a symmetric matrix in its place; return 0, or which pivot is not positive."""
     cdef int size = <int> matrix.shape[0], first = 0, width, rest, info = 0, tile, n_tiles

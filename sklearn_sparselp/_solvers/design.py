@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from .._core._dense import gather_columns, gram_tiles
+from .._core._dense import gather_columns, gram_tiles, mirror
 from .._core._matvec import accumulate, products, row_moments
 from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
 from .._core._turn import turn
@@ -64,7 +64,9 @@ class ColumnBlock:
         """Stored values of the block."""
         return int((self.stop - self.start).sum())
 
-    def _threads(self) -> int:
+    @property
+    def n_threads(self) -> int:
+        """How many threads share products with the block."""
         # Few values in all are not counted: that takes as long as the call.
         return threads_for(self.n_stored) if threads_for(self.data.size) > 1 else 1
 
@@ -75,13 +77,13 @@ class ColumnBlock:
     def products(self, vector: np.ndarray) -> np.ndarray:
         """Return ``block.T @ vector``."""
         out = np.empty(len(self))
-        block_products(self.data, self.rows, self.start, self.stop, vector, out, self._threads())
+        block_products(self.data, self.rows, self.start, self.stop, vector, out, self.n_threads)
         return out
 
     def combine(self, scales: np.ndarray) -> np.ndarray:
         """Return ``block @ scales``."""
         out = np.zeros(self.n_samples)
-        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self._threads())
+        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self.n_threads)
         return out
 
     def bend(self, moved: np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -92,7 +94,7 @@ class ColumnBlock:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
         sums, squares = np.empty(len(self)), np.empty(len(self))
         block_moments(
-            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, self._threads()
+            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, self.n_threads
         )
         return sums, squares
 
@@ -116,7 +118,7 @@ class ColumnBlock:
             np.empty((n_threads, n_threads, rows_at_once), dtype=np.int64),
             np.empty((n_threads, room), dtype=np.int32), np.empty((n_threads, room)), out,
         )  # fmt: skip
-        _mirror(out[:, n_old:])
+        mirror(out[:, n_old:])
         return out
 
     def _dense_gram(self, curvature: np.ndarray, n_old: int, out: np.ndarray) -> np.ndarray:
@@ -141,17 +143,8 @@ class ColumnBlock:
             return out
         bounds = even_bounds(np.ones(size), n_old, TILES * n_threads)
         gram_tiles(columns, bounds, scale, out, n_threads)
-        _mirror(out[:, n_old:])
+        mirror(out[:, n_old:])
         return out
-
-
-def _mirror(square: np.ndarray, at_once: int = 128) -> None:
-    """Copy the lower half of a matrix into its upper half, some rows at a time."""
-    for first in range(0, square.shape[0], at_once):
-        last = min(first + at_once, square.shape[0])
-        square[first:last, last:] = square[last:, first:last].T
-        corner = np.tril(square[first:last, first:last])
-        square[first:last, first:last] = corner + np.tril(corner, -1).T
 
 
 class Design:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 
-from .._core._gram_path import lasso_on_gram
+from .._core._log_models import MATRIX, PAUSED, LogLossModels, follow
 from .._core._loss import LogLoss
-from .._core._penalty import total_on
 from .certificate import Certificate, Certifier
-from .design import ColumnBlock
-from .gram import subtract_outer
-from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, far_from_origin, result_of
-from .problem import Problem, SolveResult
+from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, WHOLE, Batch, far_from_origin, result_of
+from .problem import NO_ENTRIES, Problem, SolveResult
 from .support_newton import POLISH_PASSES, POLISH_STEPS, POLISHED, SMALL
 
-# Columns of one model, at most: its factor is made anew each time.
+# Columns of one model, at most: its factor is made anew for each matrix.
 LARGEST = 1000
-# Features that join at once, at least; as many as the support has if that is more.
-SMALLEST_GROWTH = 100
-# Models between two certificates, and points that are tried on the way to the end of one, at most.
-MOST_MODELS = 20
-HALVINGS = 6
+# Features that join at once, at least; as many as the support has if that is more, or as hold so many values.
+SMALLEST_GROWTH = 50
+GROWTH_VALUES = 4000
+# Of so many stored values a pass and a model more take 0.1 ms.
+LITTLE = 50_000
 # A column that a model bends less than so, against the bound L_j, is taken to bend so much.
 FLAT = 1e-4
-# Differences of objectives below this fraction are rounding.
-ROUNDING = 4e-15
-# That of one feature or of each.
-Strength = float | np.ndarray
+# With few features a step is cheap: solved to so much of tol, but not below rounding, fits hardly depend on it.
+INNER_WHOLE = 1e-3
+SMALLEST_INNER = 1e-13
+# What a working set that lacks features is solved to, of the gap that others leave.
+ROUGH = 0.1
+NO_FIGURES = np.empty((0, 5))
 
 
 class LogLossPath:
@@ -46,16 +47,22 @@ class LogLossPath:
 
     def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
         problem.design.prefer_columns()
-        self._problem, self.polish = problem, polish
-        # At w and the intercept: predictions, loss and its derivatives, and the gradient where it is known.
+        self._problem, self._alphas, self.polish = problem, np.ascontiguousarray(alphas, dtype=np.float64), polish
+        self._models = LogLossModels(
+            problem.loss, problem.y, problem.weights, problem.fit_intercept, problem.penalty.l2_reg
+        )
+        self._models.go_to(np.zeros(problem.design.n_samples), 0.0)
         self._w = np.zeros(problem.design.n_features)
-        self._go_to(np.zeros(problem.design.n_samples), 0.0)
         self._gradient: np.ndarray | None = null_gradient
         self._last = np.inf
-        self._features = np.empty(0, dtype=np.int64)
-        self._block = problem.design.columns(self._features)
-        self._inside = np.zeros(problem.design.n_features, dtype=bool)
+        self._growth = max(SMALLEST_GROWTH, GROWTH_VALUES * problem.design.n_features // problem.design.n_stored)
+        # Whether the working set is known to lack features.
+        self._lacking = False
+        self._room = np.empty(0)
         self._failures = 0
+        # Few features are all in one block, whose problem is the problem.
+        self._whole = problem.n_usable <= WHOLE
+        self._take(problem.usable.copy() if self._whole else np.zeros(problem.design.n_features, dtype=bool))
 
     @staticmethod
     def applies(problem: Problem) -> bool:
@@ -71,45 +78,103 @@ class LogLossPath:
         """Return the fit at a strength, None where that is left to others."""
         if alpha <= 0.0 or self._failures >= MOST_FAILURES:
             return None
-        result = self._fit(self._problem.at(alpha), alpha, tol, max_iter)
+        if self._whole:
+            batch = self._batch(np.array([alpha]), tol, max_iter)
+            result = batch.result(0) if len(batch) else None
+        else:
+            result = self._fit(self._problem.at(alpha), alpha, tol, max_iter)
         self._failures += result is None
         return result
+
+    def at_once(self, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch | None:
+        """Return the fits at all strengths, None where not all of them are done together or another thread says so."""
+        if not self._whole or self._alphas[-1] <= 0.0:
+            return None
+        batch = self._batch(self._alphas, tol, max_iter, cancelled)
+        return batch if len(batch) == self._alphas.size else None
 
     def move(self, coef: np.ndarray) -> None:
         """Go on from these coefficients, which others have found."""
         self._w = np.array(coef)
         block = self._problem.design.columns(support := np.flatnonzero(coef))
-        self._go_to(block.combine(coef[support]), 0.0)
+        self._models.go_to(block.combine(coef[support]), 0.0)
         self._gradient = None
+        self._hand_over()
 
-    def _go_to(self, prediction: np.ndarray, intercept: float) -> None:
-        """Take over predictions, which hold an intercept, and bring that to its optimum."""
-        self._prediction, change = self._problem.profile(prediction, 0.0)
-        self._intercept = intercept + change
-        self._loss, self._raw, self._curvature = self._problem.evaluate(self._prediction)
+    def _batch(self, alphas: np.ndarray, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch:
+        """Return the fits at strengths until one fails; the block, which holds all features, certifies them."""
+        problem, features = self._problem, self._features
+        coefs, figures = np.empty((alphas.size, features.size)), np.empty((alphas.size, 5))
+        inner = max(INNER_WHOLE * tol, min(INNER * tol, SMALLEST_INNER))
+        n_done = self._follow(alphas, coefs, figures, tol, inner, max_iter, cancelled)
+        self._models.put(self._w)
+        intercepts, epochs, objectives, gaps, violations = np.ascontiguousarray(figures[:n_done].T)
+        scale = problem.gradient_scale
+        residuals = violations / scale if scale > 0.0 else np.zeros(n_done)
+        n_iters = np.maximum(epochs, 1.0).astype(np.int64)
+        n_features = problem.design.n_features
+        return Batch(n_features, features, coefs[:n_done], intercepts, objectives, gaps, residuals, violations, n_iters)
+
+    def _follow(
+        self, alphas: np.ndarray, coefs: np.ndarray, figures: np.ndarray, tol: float, inner: float, max_epochs: int,
+        cancelled: Event | None = None,
+    ) -> int:  # fmt: skip
+        """Fit the columns of the block at strengths; return at how many."""
+        problem, block, models = self._problem, self._block, self._models
+        n_done, status = 0, PAUSED
+        while status == PAUSED or status == MATRIX:
+            if cancelled is not None and cancelled.is_set():
+                models.put(self._w)
+                self._hand_over()
+                break
+            if status == MATRIX:
+                size = models.members.size
+                if self._room.size < size * size:
+                    self._room = np.empty(2 * size * size)
+                matrix = self._room[: size * size].reshape(size, size)
+                models.take_matrix(block.take(models.members).gram(models.curvature, out=matrix))
+            status, n_done = follow(
+                models, block.data, block.rows, block.start, block.stop, alphas, n_done, coefs, figures,
+                problem.null_objective, problem.gradient_scale, tol, inner, POLISHED * problem.gradient_scale,
+                POLISH_STEPS if self.polish else 0, max(POLISH_PASSES * problem.design.n_stored, SMALL), LARGEST,
+                max_epochs, block.n_threads,
+            )  # fmt: skip
+        return n_done
 
     def _fit(self, problem: Problem, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
-        certifier, design = Certifier(problem), problem.design
+        certifier, design, models = Certifier(problem), problem.design, self._models
+        # After a long step the strong rule does not know what a working set lacks.
+        rough = 1.0 if 2.0 * alpha < self._last else 0.0
         self._choose(problem, alpha)
-        inner, epochs = INNER * tol, 0
+        inner, epochs, strength = INNER * tol, 0, np.array([alpha])
+        # Of little data a fit that ends with Newton steps also sees that no other feature wants to join.
+        finishing, found = self.polish and design.n_stored <= LITTLE, None
         for _ in range(MOST_PASSES):
-            done = self._descend(problem, inner, max_iter - epochs)
-            if done is None:
-                return None
-            epochs += done
-            if problem.fit_intercept:
-                self._go_to(self._prediction, self._intercept)
-            self._gradient = design.rmatvec(self._raw[np.newaxis])[0]
-            certificate = certifier.certify(self._w, self._prediction, self._raw, self._gradient)
+            accuracy = max(inner, ROUGH * rough) if self._lacking else inner
+            if self._features.size:
+                done = self._follow(strength, NO_FIGURES, NO_FIGURES, tol, accuracy, max_iter - epochs)
+                models.put(self._w)
+                if not done:
+                    return found
+                epochs += models.n_epochs
+            raw = models.raw_gradient
+            self._gradient = design.rmatvec(raw[np.newaxis])[0]
+            certificate = certifier.certify(self._w, models.prediction, raw, self._gradient)
+            rough = certificate.dual_gap / problem.null_objective
             if certificate.holds(problem, tol):
-                return result_of(self._w.copy(), self._intercept, certificate, epochs)
-            if not self._join(certificate):
+                found = result_of(self._w.copy(), models.intercept, certificate, epochs)
+                if not finishing or certificate.residual <= POLISHED or not self._join(certificate):
+                    return found
+                finishing, rough = False, 0.0
+            elif not self._join(certificate) and accuracy == inner:
                 inner *= 0.1
-        return None
+        return found
 
     def _choose(self, problem: Problem, alpha: float) -> None:
         """Start the working set anew: the support and what the sequential strong rule lets in."""
         chosen = self._w != 0.0
+        # The matrix serves on where all its columns do.
+        chosen[self._features[self._models.members]] = True
         if self._gradient is not None:
             size, bound = np.abs(self._gradient), max(2.0 * alpha - self._last, 0.0) if self._last < np.inf else alpha
             factor = problem.penalty.penalty_factor
@@ -126,113 +191,23 @@ class LogLossPath:
         return bool(violators.size)
 
     def _largest(self, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        growth = max(SMALLEST_GROWTH, np.count_nonzero(self._w))
-        if features.size <= growth:
+        growth = max(self._growth, np.count_nonzero(self._w))
+        self._lacking = features.size > growth
+        if not self._lacking:
             return features
         return features[np.argpartition(scores[features], -growth)[-growth:]]
 
     def _take(self, chosen: np.ndarray) -> None:
         features = np.flatnonzero(chosen)
-        if features.size != self._features.size or (features != self._features).any():
+        self._inside = chosen
+        if self._last == np.inf or features.size != self._features.size or (features != self._features).any():
             self._features = features
             self._block = self._problem.design.columns(features)
-        self._inside = chosen
+            self._hand_over()
 
-    def _descend(self, problem: Problem, tol: float, max_epochs: int) -> int | None:
-        """Solve the problem of the working set; return the epochs it took, None where that was given up."""
-        features, block, penalty = self._features, self._block, problem.penalty
-        if not features.size:
-            return 0
-        strength: Strength = penalty.alpha if penalty.penalty_factor is None else penalty.alpha * penalty.penalty_factor[features]
-        w, epochs, polishes = self._w[features], 0, POLISH_STEPS if self.polish else 0
-        for _ in range(MOST_MODELS):
-            gradient = block.products(self._raw)
-            pull = np.abs(gradient)
-            active = (w != 0.0) | (pull > strength)
-            on = np.flatnonzero(active)
-            if not on.size:
-                return epochs
-            if self._near_enough(problem, features, w, gradient, strength, tol):
-                if not polishes or not self._worth_polishing(problem, block, on, w, gradient, strength):
-                    return epochs
-                polishes -= 1
-            if on.size > LARGEST or epochs >= max_epochs:
-                return None
-            done = self._step(problem, block.take(on), features[on], w[on], gradient[on], max_epochs - epochs)
-            if done is None:
-                # Rounding leaves nothing to win: the certificate tells whether that is enough.
-                return epochs if polishes < POLISH_STEPS and self.polish else None
-            epochs += done
-            w = self._w[features]
-        return None
-
-    def _near_enough(
-        self, problem: Problem, features: np.ndarray, w: np.ndarray, gradient: np.ndarray, strength: Strength, tol: float
-    ) -> bool:
-        """Whether the gap of the problem of the working set is small; with a ridge the violation."""
-        if problem.penalty.l2_reg:
-            return _violation(problem, w, gradient, strength) <= tol * problem.gradient_scale
-        scale = 1.0 / max(float((np.abs(gradient) / strength).max()), 1.0)
-        dual = -problem.loss.conjugate(problem.y, self._raw, scale, problem.weights)
-        gap = self._loss + total_on(problem.penalty, features, w) - dual
-        return bool(gap <= tol * problem.null_objective)
-
-    def _worth_polishing(
-        self, problem: Problem, block: ColumnBlock, on: np.ndarray, w: np.ndarray, gradient: np.ndarray,
-        strength: Strength,
-    ) -> bool:  # fmt: skip
-        if _violation(problem, w, gradient, strength) <= POLISHED * problem.gradient_scale:
-            return False
-        return on.size * block.take(on).n_stored <= max(POLISH_PASSES * problem.design.n_stored, SMALL)
-
-    def _step(
-        self, problem: Problem, block: ColumnBlock, features: np.ndarray, w: np.ndarray, gradient: np.ndarray,
-        max_epochs: int,
-    ) -> int | None:  # fmt: skip
-        """Go to the minimum of the model on these columns, or nearer; return its epochs, None without success."""
-        penalty, size = problem.penalty, features.size
-        matrix = block.gram(self._curvature)
-        shift, sums, total = 0.0, None, 1.0
-        if problem.fit_intercept:
-            total = float(self._curvature.sum())
-            if total <= 0.0:
-                return None
-            sums = block.products(self._curvature)
-            subtract_outer(matrix, sums / np.sqrt(total))
-            shift = -float(self._raw.sum()) / total
-            gradient = gradient + shift * sums
-        diagonal = matrix.reshape(-1)[:: size + 1]
-        np.maximum(diagonal, FLAT * (problem.lipschitz[features] - penalty.l2_reg), out=diagonal)
-        coefs, figures, new = np.empty((1, size)), np.empty((1, 4)), w.copy()
-        factor = np.ones(size) if penalty.penalty_factor is None else penalty.penalty_factor[features]
-        solved = lasso_on_gram(
-            matrix, factor, gradient - matrix @ w, 0.0, np.array([penalty.alpha]), penalty.l2_reg, False, max_epochs,
-            np.inf, np.inf, new, coefs, figures, np.empty(4 * size), np.empty((size, size)),
-            np.zeros(size + 1, dtype=np.int32),
-        )  # fmt: skip
-        if not solved:
-            return None
-        moved = block.combine(new - w)
-        if sums is not None:
-            shift -= float((new - w) @ sums) / total
-            moved += shift
-        limit = (self._loss + total_on(penalty, features, w)) * (1.0 + ROUNDING)
-        length, end = 1.0, new
-        for _ in range(HALVINGS):
-            prediction = self._prediction + moved
-            loss, raw, curvature = problem.evaluate(prediction)
-            if loss + total_on(penalty, features, new) <= limit:
-                self._w[features] = new
-                self._prediction, self._loss, self._raw, self._curvature = prediction, loss, raw, curvature
-                self._intercept += length * shift
-                return int(figures[0, 3])
-            length *= 0.5
-            moved *= 0.5
-            new = w + length * (end - w)
-        return None
-
-
-def _violation(problem: Problem, w: np.ndarray, gradient: np.ndarray, strength: Strength) -> float:
-    """Return by how much the gradients miss the strengths, at most."""
-    slope = np.abs(gradient + problem.penalty.l2_reg * w + np.sign(w) * strength)
-    return float(np.where(w != 0.0, slope, np.abs(gradient) - strength).max())
+    def _hand_over(self) -> None:
+        """Tell the models of the features and their coefficients."""
+        problem = self._problem
+        factor = problem.penalty.penalty_factor
+        factor = NO_ENTRIES if factor is None else factor
+        self._models.take_columns(self._features, self._w, factor, problem.lipschitz, FLAT)
