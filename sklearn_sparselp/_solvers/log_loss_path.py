@@ -173,8 +173,9 @@ class LogLossPath:
     def _choose(self, problem: Problem, alpha: float) -> None:
         """Start the working set anew: the support and what the sequential strong rule lets in."""
         chosen = self._w != 0.0
-        # The matrix serves on where all its columns do.
-        chosen[self._features[self._models.members]] = True
+        # The matrix serves on where all its columns do; of a long step little is left of it.
+        if 2.0 * alpha >= self._last:
+            chosen[self._features[self._models.members]] = True
         if self._gradient is not None:
             size, bound = np.abs(self._gradient), max(2.0 * alpha - self._last, 0.0) if self._last < np.inf else alpha
             factor = problem.penalty.penalty_factor
