@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from ._base import Task
-from ._solvers import Batch, Cancelled, Carry, LassoPath, LogLossPath, Problem, SolveResult, solve
+from ._solvers import Batch, Cancelled, Carry, LassoPath, ModelPath, Problem, SolveResult, solve
 from ._warnings import warn_caller
 
 # The closed form is a chain of so many roundings, at most.
@@ -221,13 +221,16 @@ class Follow:
         problem = self._problems[0]
         if len(self._problems) > 1 or not self._compiled or self._start is not None:
             return None
-        if self._lasso_ratio > 0.0 or not _applies(LassoPath, problem, self._nulls[0]):
+        if self._lasso_ratio > 0.0:
             return None
         cancelled = self._options.get("cancelled")
-        path = LassoPath(problem, self._nulls[0].gradient, self._alphas, self._polish)
-        batch = path.at_once(self._options["tol"], self._options["max_iter"], cancelled)
-        _check_cancelled(cancelled)
-        return batch
+        for kind in (LassoPath, ModelPath):
+            if _applies(kind, problem, self._nulls[0]):
+                path = kind(problem, self._nulls[0].gradient, self._alphas, self._polish)
+                batch = path.at_once(self._options["tol"], self._options["max_iter"], cancelled)
+                _check_cancelled(cancelled)
+                return batch
+        return None
 
     def __iter__(self) -> Iterator[list[SolveResult]]:
         problems, options = self._problems, self._options
@@ -256,7 +259,7 @@ class Follow:
             yield results
 
 
-def _applies(kind: type[LassoPath] | type[LogLossPath], problem: Problem, null: NullPoint) -> bool:
+def _applies(kind: type[LassoPath] | type[ModelPath], problem: Problem, null: NullPoint) -> bool:
     """Whether compiled loops follow a path; they start from zero."""
     return kind.applies(problem) and not null.coef.any()
 
@@ -273,13 +276,13 @@ class _Warm:
         self.coefs = [null.coef for null in nulls]
         self.intercepts = [null.intercept for null in nulls]
         self._carries = [Carry(null.gradient, polish=polish) for null in nulls]
-        self._compiled: list[LassoPath | LogLossPath] = []
+        self._compiled: list[LassoPath | ModelPath] = []
 
     def compile(
         self, problems: Sequence[Problem], nulls: Sequence[NullPoint], alphas: np.ndarray
     ) -> None:
         """Follow the path by compiled loops as far as these go."""
-        for kind in (LassoPath, LogLossPath):
+        for kind in (LassoPath, ModelPath):
             if all(map(_applies, [kind] * len(problems), problems, nulls)):
                 self._compiled = [
                     kind(problem, null.gradient, alphas, carry.polish)

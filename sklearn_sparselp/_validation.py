@@ -58,6 +58,9 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_matrix)
 
+# Labels that are floats have to be whole, and below this to be told apart as integers.
+LARGEST_WHOLE = 2.0**53
+
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
 
 
@@ -200,7 +203,7 @@ def check_fit_labels(
         y is sparse.
     """
     X, y = check_rows(estimator, X, y) if rows else _validated(estimator, X, y)
-    whole = y.dtype.kind in "iub"
+    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(_is_whole(y).all()))
     if not whole:
         check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
@@ -213,6 +216,11 @@ def check_fit_labels(
             f"of y is {classes.tolist()[0]!r}: one class only."
         )
     return X, classes, codes
+
+
+def _is_whole(y: np.ndarray) -> np.ndarray:
+    """Return which floats are whole numbers that a 64-bit integer holds too."""
+    return (y == np.floor(y)) & (np.abs(y) < LARGEST_WHOLE)
 
 
 def check_rows(

@@ -252,7 +252,7 @@ INTERRUPTED = """
     import os, signal, sys, threading, time, warnings
     import numpy as np
     from scipy import sparse
-    from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV
+    from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV, sparse_lp_path
     from sklearn_sparselp._core._cd import QuadraticModel, sweep
     from sklearn_sparselp._core._penalty import LpPenalty
     from sklearn_sparselp._solvers import SOLVERS
@@ -278,7 +278,14 @@ INTERRUPTED = """
         target = Z @ rng.normal(size=200)
         SparseLpRegressorCV(alphas=100_000, eps=1e-6, cv=4, n_jobs=2).fit(Z, target)
 
+    def model_path():
+        # One call of a kernel for all strengths.
+        Z = rng.normal(size=(2000, 40))
+        labels = Z[:, 0] + rng.logistic(size=2000) > 0.0
+        sparse_lp_path(Z, labels, loss="log_loss", alphas=100_000, eps=0.1)
+
     tasks = [("kernel", endless_kernel), ("folds", folds_in_threads)]
+    tasks.append(("log loss path", model_path))
     for solver in SOLVERS:
         tasks.append((solver + " dense", lambda solver=solver: fit(solver, X)))
         tasks.append((solver + " sparse", lambda solver=solver: fit(solver, sparse.csr_array(X))))
@@ -313,7 +320,7 @@ def test_ctrl_c_ends_a_fit_within_a_second():
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
-    assert len(lines) == 2 + 2 * len(SOLVERS)
+    assert len(lines) == 3 + 2 * len(SOLVERS)
     seconds = [float(re.fullmatch(r".+ after (\S+)", line).group(1)) for line in lines]
     assert max(seconds) < 1.0, lines
 

@@ -26,33 +26,38 @@ cdef class Poisson(Loss):
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
         """Fill ``s_i (exp(f_i) - y_i)`` and ``s_i exp(f_i)``; return `value`."""
-        cdef Py_ssize_t i
-        cdef double mean, total = 0.0
+        cdef double total
         with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    mean = exp(f[i])
-                    gradient[i] = s[i] * (mean - y[i])
-                    curvature[i] = s[i] * mean
-                    total += s[i] * (mean + (y[i] * (log(y[i]) - f[i] - 1.0) if y[i] > 0.0 else 0.0))
-                else:
-                    gradient[i] = 0.0
-                    curvature[i] = 0.0
+            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
         return total
 
-    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None,
-                   double start=0.0):
-        """Return ``log(sum_i s_i y_i) - log(sum_i s_i exp(f_i))``, minus infinity where every y_i is 0."""
+    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                              double* gradient, double* curvature) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double mean, total = 0.0
+        for i in range(n):
+            if s[i] > 0.0:
+                mean = exp(f[i])
+                gradient[i] = s[i] * (mean - y[i])
+                curvature[i] = s[i] * mean
+                total += s[i] * (mean + (y[i] * (log(y[i]) - f[i] - 1.0) if y[i] > 0.0 else 0.0))
+            else:
+                gradient[i] = 0.0
+                curvature[i] = 0.0
+        return total
+
+    cdef double search_shift(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                             double start) noexcept nogil:
+        # log(sum_i s_i y_i) - log(sum_i s_i exp(f_i)), minus infinity where every y_i is 0.
         cdef Py_ssize_t i
         cdef double targets = 0.0, means = 0.0, highest = -INFINITY
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0 and f[i] > highest:
-                    highest = f[i]
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    targets += s[i] * y[i]
-                    means += s[i] * exp(f[i] - highest)
+        for i in range(n):
+            if s[i] > 0.0 and f[i] > highest:
+                highest = f[i]
+        for i in range(n):
+            if s[i] > 0.0:
+                targets += s[i] * y[i]
+                means += s[i] * exp(f[i] - highest)
         return log(targets) - log(means) - highest if targets > 0.0 else -INFINITY
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
@@ -72,19 +77,25 @@ cdef class Poisson(Loss):
 
         Infinite where an m_i is negative.
         """
+        cdef double total
+        with nogil:
+            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
+        return total
+
+    cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
+                             Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t i
         cdef double total = 0.0, mean
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    mean = y[i] + scale * dual[i] / s[i]
-                    if mean < -1e-14 * y[i]:
-                        total = INFINITY
-                        break
-                    if mean > 0.0:
-                        total += s[i] * mean * (log(mean) - 1.0)
-                    if y[i] > 0.0:
-                        total -= s[i] * y[i] * (log(y[i]) - 1.0)
+        for i in range(n):
+            if s[i] > 0.0:
+                mean = y[i] + scale * dual[i] / s[i]
+                if mean < -1e-14 * y[i]:
+                    total = INFINITY
+                    break
+                if mean > 0.0:
+                    total += s[i] * mean * (log(mean) - 1.0)
+                if y[i] > 0.0:
+                    total -= s[i] * y[i] * (log(y[i]) - 1.0)
         return total
 
 
@@ -109,34 +120,39 @@ cdef class Gamma(Loss):
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
         """Fill ``s_i (1 - y_i exp(-f_i))`` and ``s_i y_i exp(-f_i)``; return `value`."""
-        cdef Py_ssize_t i
-        cdef double ratio, log_ratio, total = 0.0
+        cdef double total
         with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    log_ratio = log(y[i]) - f[i]
-                    ratio = exp(log_ratio)
-                    gradient[i] = s[i] * (1.0 - ratio)
-                    curvature[i] = s[i] * ratio
-                    total += s[i] * (ratio - log_ratio - 1.0)
-                else:
-                    gradient[i] = 0.0
-                    curvature[i] = 0.0
+            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
         return total
 
-    def best_shift(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None,
-                   double start=0.0):
-        """Return ``log(sum_i s_i y_i exp(-f_i) / sum_i s_i)``."""
+    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                              double* gradient, double* curvature) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double ratio, log_ratio, total = 0.0
+        for i in range(n):
+            if s[i] > 0.0:
+                log_ratio = log(y[i]) - f[i]
+                ratio = exp(log_ratio)
+                gradient[i] = s[i] * (1.0 - ratio)
+                curvature[i] = s[i] * ratio
+                total += s[i] * (ratio - log_ratio - 1.0)
+            else:
+                gradient[i] = 0.0
+                curvature[i] = 0.0
+        return total
+
+    cdef double search_shift(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                             double start) noexcept nogil:
+        # log(sum_i s_i y_i exp(-f_i) / sum_i s_i).
         cdef Py_ssize_t i
         cdef double total = 0.0, weight = 0.0, highest = -INFINITY
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0 and log(y[i]) - f[i] > highest:
-                    highest = log(y[i]) - f[i]
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    weight += s[i]
-                    total += s[i] * exp(log(y[i]) - f[i] - highest)
+        for i in range(n):
+            if s[i] > 0.0 and log(y[i]) - f[i] > highest:
+                highest = log(y[i]) - f[i]
+        for i in range(n):
+            if s[i] > 0.0:
+                weight += s[i]
+                total += s[i] * exp(log(y[i]) - f[i] - highest)
         return highest + log(total / weight)
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
@@ -160,14 +176,20 @@ cdef class Gamma(Loss):
 
         Infinite where a v_i is above 1.
         """
+        cdef double total
+        with nogil:
+            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
+        return total
+
+    cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
+                             Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t i
         cdef double total = 0.0, v
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    v = scale * dual[i] / s[i]
-                    if v > 1.0 + 1e-14:
-                        total = INFINITY
-                        break
-                    total += s[i] * (v * (log(y[i]) + 1.0) + ((1.0 - v) * log1p(-v) if v < 1.0 else 0.0))
+        for i in range(n):
+            if s[i] > 0.0:
+                v = scale * dual[i] / s[i]
+                if v > 1.0 + 1e-14:
+                    total = INFINITY
+                    break
+                total += s[i] * (v * (log(y[i]) + 1.0) + ((1.0 - v) * log1p(-v) if v < 1.0 else 0.0))
         return total

@@ -4,6 +4,8 @@
 from libc.float cimport DBL_EPSILON as EPS
 from libc.math cimport INFINITY, NAN, exp, fabs, fmax, fmin, log, log1p, tanh
 
+from ._logistic cimport log_loss, log_loss_bent, log_loss_slopes
+
 # Steps of the search for an intercept, at most: a bracket of any size is then down to rounding.
 cdef int MAX_SEARCH = 100
 
@@ -55,32 +57,46 @@ cdef class Loss:
 
         Newton's steps within a shrinking bracket, up to rounding of the slope.
         """
+        cdef double shift
+        with nogil:
+            shift = self.search_shift(&y[0], &f[0], &s[0], y.shape[0], start)
+        return shift
+
+    cdef double search_shift(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                             double start) noexcept nogil:
         cdef double sums[3]
         cdef double low = -INFINITY, high = INFINITY, b = start, new, reach = 0.0, slope
         cdef int _
-        with nogil:
-            for _ in range(MAX_SEARCH):
-                self.slopes(&y[0], &f[0], &s[0], y.shape[0], b, sums)
-                slope = sums[0]
-                if not fabs(slope) > 4.0 * EPS * sums[2]:
-                    break
-                if slope < 0.0:
-                    low = b
-                else:
-                    high = b
-                new = b - slope / sums[1] if 1e300 * sums[1] > fabs(slope) else INFINITY
-                if low > -INFINITY and high < INFINITY:
-                    if not low < new < high:
-                        new = 0.5 * (low + high)
-                else:
-                    # Not bracketed yet: where the slope has levelled out Newton's step has no bound of its own.
-                    reach = fmax(4.0 * reach, fabs(slope) / self.curvature_bound)
-                    new = b + (fmin(fabs(new - b), reach) if slope < 0.0 else -fmin(fabs(new - b), reach))
-                if fabs(new - b) <= 4.0 * EPS * fabs(new):
-                    b = new
-                    break
+        for _ in range(MAX_SEARCH):
+            self.slopes(y, f, s, n, b, sums)
+            slope = sums[0]
+            if not fabs(slope) > 4.0 * EPS * sums[2]:
+                break
+            if slope < 0.0:
+                low = b
+            else:
+                high = b
+            new = b - slope / sums[1] if 1e300 * sums[1] > fabs(slope) else INFINITY
+            if low > -INFINITY and high < INFINITY:
+                if not low < new < high:
+                    new = 0.5 * (low + high)
+            else:
+                # Not bracketed yet: where the slope has levelled out Newton's step has no bound of its own.
+                reach = fmax(4.0 * reach, fabs(slope) / self.curvature_bound)
+                new = b + (fmin(fabs(new - b), reach) if slope < 0.0 else -fmin(fabs(new - b), reach))
+            if fabs(new - b) <= 4.0 * EPS * fabs(new):
                 b = new
+                break
+            b = new
         return b if sums[0] == sums[0] else NAN
+
+    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                              double* gradient, double* curvature) noexcept nogil:
+        return NAN
+
+    cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
+                             Py_ssize_t n) noexcept nogil:
+        return NAN
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -257,36 +273,22 @@ cdef class LogLoss(Loss):
 
     def value(self, const double[::1] y not None, const double[::1] f not None, const double[::1] s not None):
         """Return the weighted sum of the losses, to full accuracy however small they are."""
-        cdef Py_ssize_t i
-        cdef double total = 0.0, against
+        cdef double total
         with nogil:
-            for i in range(y.shape[0]):
-                # What speaks against the label: loss = log(1 + exp(against)).
-                against = -f[i] if y[i] > 0.5 else f[i]
-                if s[i] > 0.0:
-                    total += s[i] * ((against if against > 0.0 else 0.0) + log1p(exp(-fabs(against))))
+            total = log_loss(&y[0], &f[0], &s[0], y.shape[0])
         return total
 
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
         """Fill ``s_i (sigma(f_i) - y_i)`` and ``s_i sigma(f_i) sigma(-f_i)``, without cancellation; return `value`."""
-        cdef Py_ssize_t i
-        cdef double small, likely, unlikely, size, total = 0.0
-        cdef bint wrong
+        cdef double total
         with nogil:
-            for i in range(y.shape[0]):
-                size = fabs(f[i])
-                small = exp(-size)
-                likely = 1.0 / (1.0 + small)
-                unlikely = small * likely
-                wrong = (f[i] > 0.0) != (y[i] > 0.5)
-                gradient[i] = s[i] * (likely if wrong else unlikely)
-                if y[i] > 0.5:
-                    gradient[i] = -gradient[i]
-                curvature[i] = s[i] * likely * unlikely
-                if s[i] > 0.0:
-                    total += s[i] * ((size if wrong else 0.0) + log1p(small))
+            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
         return total
+
+    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                              double* gradient, double* curvature) noexcept nogil:
+        return log_loss_bent(y, f, s, n, gradient, curvature)
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
                   const double[::1] s not None, const double[::1] reach not None, double[::1] curvature not None):
@@ -311,18 +313,7 @@ cdef class LogLoss(Loss):
 
     cdef void slopes(self, const double* y, const double* f, const double* s, Py_ssize_t n, double shift,
                      double* sums) noexcept nogil:
-        cdef Py_ssize_t i
-        cdef double small, likely, value, slope = 0.0, bend = 0.0, size = 0.0
-        for i in range(n):
-            value = f[i] + shift
-            small = exp(-fabs(value))
-            likely = s[i] / (1.0 + small)
-            bend += likely * small / (1.0 + small)
-            if (value > 0.0) == (y[i] > 0.5):
-                likely = small * likely
-            size += likely
-            slope += -likely if y[i] > 0.5 else likely
-        sums[0], sums[1], sums[2] = slope, bend, size
+        log_loss_slopes(y, f, s, n, shift, sums)
 
     def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
                   const double[::1] s not None):
@@ -330,18 +321,24 @@ cdef class LogLoss(Loss):
 
         Infinite where a_i is above 1 or dual_i does not have the sign of ``1 - 2 y_i``.
         """
+        cdef double total
+        with nogil:
+            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
+        return total
+
+    cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
+                             Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t i
         cdef double total = 0.0, a
-        with nogil:
-            for i in range(y.shape[0]):
-                if s[i] > 0.0:
-                    a = scale * dual[i] / s[i]
-                    a = -a if y[i] > 0.5 else a
-                    if a < 0.0 or a > 1.0 + 1e-14:
-                        total = INFINITY
-                        break
-                    if 0.0 < a < 1.0:
-                        total += s[i] * (a * log(a) + (1.0 - a) * log1p(-a))
+        for i in range(n):
+            if s[i] > 0.0:
+                a = scale * dual[i] / s[i]
+                a = -a if y[i] > 0.5 else a
+                if a < 0.0 or a > 1.0 + 1e-14:
+                    total = INFINITY
+                    break
+                if 0.0 < a < 1.0:
+                    total += s[i] * (a * log(a) + (1.0 - a) * log1p(-a))
         return total
 
 

@@ -23,15 +23,38 @@ def block_products(
     int n_threads,
 ):
     """Fill ``out[k] = <column k, vector>``."""
-    cdef Py_ssize_t k, at_once = max(start.shape[0] // (PARTS * max(n_threads, 1)), 1)
-    cdef bint dense = rows.shape[0] == 0
-    for k in prange(start.shape[0], nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
-        if stop[k] == start[k]:
-            out[k] = 0.0
-        elif dense:
-            out[k] = column_dot(&data[start[k]], <const index_t*> NULL, stop[k] - start[k], &vector[0])
-        else:
-            out[k] = column_dot(&data[start[k]], &rows[start[k]], stop[k] - start[k], &vector[0])
+    cdef const index_t* where = NULL
+    if rows.shape[0]:
+        where = &rows[0]
+    if start.shape[0] and data.shape[0]:
+        products_of(&data[0], where, &start[0], &stop[0], start.shape[0], &vector[0], &out[0], n_threads)
+    else:
+        out[:] = 0.0
+
+
+cdef void products_of(
+    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const double* vector, double* out, int n_threads,
+) noexcept nogil:
+    # Without a parallel region where there is one thread: to enter it takes as long as some short columns.
+    cdef Py_ssize_t k, at_once = max(n_columns // (PARTS * max(n_threads, 1)), 1)
+    if n_threads <= 1:
+        for k in range(n_columns):
+            out[k] = _product_of(data, rows, start[k], stop[k], vector)
+        return
+    for k in prange(n_columns, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
+        out[k] = _product_of(data, rows, start[k], stop[k], vector)
+
+
+cdef inline double _product_of(
+    const real_t* data, const index_t* rows, int64_t start, int64_t stop, const double* vector,
+) noexcept nogil:
+    cdef const index_t* where = NULL
+    if stop == start:
+        return 0.0
+    if rows != NULL:
+        where = rows + start
+    return column_dot(data + start, where, stop - start, vector)
 
 
 def block_accumulate(
@@ -44,25 +67,42 @@ def block_accumulate(
     int n_threads,
 ):
     """Add ``sum_k scales[k] * column k`` to out."""
-    cdef Py_ssize_t part, k, first, last, n_samples = out.shape[0]
-    cdef bint dense = rows.shape[0] == 0
+    cdef const index_t* where = NULL
+    if rows.shape[0]:
+        where = &rows[0]
+    if start.shape[0] and data.shape[0]:
+        accumulate_of(
+            &data[0], where, &start[0], &stop[0], start.shape[0], &scales[0], &out[0], out.shape[0], n_threads
+        )
+
+
+cdef void accumulate_of(
+    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const double* scales, double* out, Py_ssize_t n_samples, int n_threads,
+) noexcept nogil:
     # A sparse column is searched for where a part begins: two searches for 1800 values, not sixteen.
-    cdef Py_ssize_t parts = (PARTS * n_threads if dense else n_threads) if n_threads > 1 else 1
-    for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
-        first = part * n_samples // parts
-        last = (part + 1) * n_samples // parts
-        for k in range(start.shape[0]):
-            if scales[k] == 0.0 or stop[k] == start[k]:
-                continue
-            if dense:
-                column_axpy_within(
-                    scales[k], &data[start[k]], <const index_t*> NULL, stop[k] - start[k], first, last, parts == 1,
-                    &out[0],
-                )
-            else:
-                column_axpy_within(
-                    scales[k], &data[start[k]], &rows[start[k]], stop[k] - start[k], first, last, parts == 1, &out[0]
-                )
+    cdef Py_ssize_t part, parts = PARTS * n_threads if rows == NULL else n_threads
+    if n_threads <= 1:
+        _accumulate_part(data, rows, start, stop, n_columns, scales, out, 0, n_samples, True)
+        return
+    for part in prange(parts, schedule="dynamic", num_threads=n_threads):
+        _accumulate_part(
+            data, rows, start, stop, n_columns, scales, out, part * n_samples // parts,
+            (part + 1) * n_samples // parts, False,
+        )
+
+
+cdef void _accumulate_part(
+    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const double* scales, double* out, Py_ssize_t first, Py_ssize_t last, bint whole,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef const index_t* where = NULL
+    for k in range(n_columns):
+        if scales[k] != 0.0 and stop[k] > start[k]:
+            if rows != NULL:
+                where = rows + start[k]
+            column_axpy_within(scales[k], data + start[k], where, stop[k] - start[k], first, last, whole, out)
 
 
 def block_moments(

@@ -3,7 +3,7 @@
 from .design import Design
 from .driver import SOLVERS, Cancelled, solve
 from .lasso_path import Batch, LassoPath
-from .log_loss_path import LogLossPath
+from .model_path import ModelPath
 from .multinomial import MultinomialProblem
 from .problem import Carry, Problem, SolveResult
 from .rehearsal import rehearse
@@ -15,7 +15,7 @@ __all__ = [
     "Carry",
     "Design",
     "LassoPath",
-    "LogLossPath",
+    "ModelPath",
     "MultinomialProblem",
     "Problem",
     "SolveResult",

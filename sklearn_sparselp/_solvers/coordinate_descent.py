@@ -74,8 +74,11 @@ def coordinate_descent(
         Yields vectors to multiply, returns a SolveResult.
     """
     warm = bool(coef.any())
-    if carry is None and not warm and (result := (yield from direct_fit(problem, tol, max_iter))) is not None:
-        return result
+    known = None if carry is None else carry.gradient
+    if carry is None and not warm:
+        result, known = yield from direct_fit(problem, tol, max_iter)
+        if result is not None:
+            return result
     state: DescentState | ClassStates
     if isinstance(problem, MultinomialProblem):
         state = ClassStates(problem, coef, intercept)
@@ -84,7 +87,6 @@ def coordinate_descent(
     # Vectors over the features are let go as soon as possible: X may hold few values for each of them.
     del coef
     certifier = Certifier(problem, overwrite_gradient=carry is None)
-    known = None if carry is None else carry.gradient
     history: list[float] = []
     small = not problem.loss.quadratic and problem.design.n_stored <= SMALL_DESIGN
     epochs, polishes = 0, 1 if problem.loss.quadratic else POLISH_STEPS

@@ -58,7 +58,9 @@ class ColumnBlock:
         """Stored values of the block."""
         return int((self.stop - self.start).sum())
 
-    def _threads(self) -> int:
+    @property
+    def n_threads(self) -> int:
+        """How many threads share products with the block."""
         # Few values in all are not counted: that takes as long as the call.
         return threads_for(self.n_stored) if threads_for(self.data.size) > 1 else 1
 
@@ -69,13 +71,13 @@ class ColumnBlock:
     def products(self, vector: np.ndarray) -> np.ndarray:
         """Return ``block.T @ vector``."""
         out = np.empty(len(self))
-        block_products(self.data, self.rows, self.start, self.stop, vector, out, self._threads())
+        block_products(self.data, self.rows, self.start, self.stop, vector, out, self.n_threads)
         return out
 
     def combine(self, scales: np.ndarray) -> np.ndarray:
         """Return ``block @ scales``."""
         out = np.zeros(self.n_samples)
-        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self._threads())
+        block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self.n_threads)
         return out
 
     def bend(self, moved: np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -86,7 +88,7 @@ class ColumnBlock:
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred."""
         sums, squares = np.empty(len(self)), np.empty(len(self))
         block_moments(
-            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, self._threads()
+            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, self.n_threads
         )
         return sums, squares
 

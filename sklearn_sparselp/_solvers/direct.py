@@ -8,25 +8,30 @@ from dataclasses import replace
 import numpy as np
 
 from .lasso_path import WHOLE, LassoPath
-from .log_loss_path import LogLossPath
+from .model_path import ModelPath
 from .problem import Problem, SolveResult
 
-# Of log loss: with so few samples the support stays small, and the models on its way are cheap.
+# With so few samples the support stays small, and Gram matrices on its way are cheap; so it does where the strongest
+# penalty is no more than so many times this one.
 FEW_SAMPLES = 300
+STRONG = 20.0
 # There stronger penalties come first, each so many times as strong as the next, at most, and solved so far.
 STEP = 5.0
 COARSE = 1e-2
 
 
-def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndarray, np.ndarray, SolveResult | None]:
-    """Return the fit, None where it takes working sets.
+Direct = tuple[SolveResult | None, np.ndarray | None]
+
+
+def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndarray, np.ndarray, Direct]:
+    """Return the fit, None where it takes working sets; and the gradient at zero if it was asked for.
 
     Squared error is solved on the Gram matrix of all features. Log loss, and with few features
     Poisson and gamma, are followed by Newton models; log loss with many features from stronger
     penalties on. CPU time of working sets over this for a log link: 1.4 in geometric mean over 24
-    fits of digits, diabetes, communities and 500 x 50 values, 0.75 in the worst. Log loss, CPU time of the
-    working sets over this: 1.1 to 2.2 on colon, riboflavin and leukemia, 2.0 to 2.3 on diabetes and a9a
-    (alpha_max/10 and /100); with more samples and features, rcv1_1500 and news20, down to 0.4.
+    fits of digits, diabetes, communities and 500 x 50 values, 0.75 in the worst; for log loss 1.3 to 1.8
+    on colon, riboflavin and leukemia, 1.9 to 3.2 on diabetes and a9a (alpha_max/10 and /100), 1.1 to 1.4 on
+    rcv1_1500, gisette_1000, dorothea and news20 at /10; at /100 there 0.4 to 1.1.
 
     Parameters
     ----------
@@ -39,34 +44,41 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
     generator
         Yields a vector to multiply, as `coordinate_descent`.
     """
-    lasso = LassoPath.pays(problem, tol)
-    few_samples = problem.design.n_samples <= FEW_SAMPLES
-    if not lasso and not ((few_samples or problem.n_usable <= WHOLE) and LogLossPath.applies(problem)):
-        return None
-    null_gradient = problem.null_gradient
-    if null_gradient is None:
-        null_gradient = yield problem.null_raw_gradient
+    whole = LassoPath.pays(problem, tol)
+    lasso = whole or (problem.n_usable > WHOLE and LassoPath.applies(problem))
+    # Certificates are written over gradients.
+    known = None if problem.null_gradient is None else problem.null_gradient.copy()
+    if not lasso and not ModelPath.applies(problem):
+        return None, known
+    null_gradient = (yield problem.null_raw_gradient) if known is None else known
     problem.set_gradient_scale(null_gradient)
     alpha = problem.penalty.alpha
-    if lasso:
-        result = LassoPath(problem, null_gradient, np.array([alpha]), polish=True).fit(alpha, tol, max_iter)
-    else:
-        result = _log_loss_fit(problem, null_gradient, tol, max_iter)
-    return None if result is None else replace(result, history=[problem.null_objective, result.objective])
+    ratio = problem.gradient_scale / alpha if alpha > 0.0 else np.inf
+    result = None
+    if problem.n_usable <= WHOLE:
+        result = _fit(problem, lasso, null_gradient, tol, max_iter, 1)
+    elif problem.design.n_samples <= FEW_SAMPLES or ratio <= STRONG:
+        n_stages = int(np.ceil(np.log(ratio) / np.log(STEP))) if 1.0 < ratio < np.inf else 1
+        result = _fit(problem, lasso, null_gradient, tol, max_iter, n_stages)
+    if result is not None:
+        result = replace(result, history=[problem.null_objective, result.objective])
+    return result, null_gradient
 
 
-def _log_loss_fit(problem: Problem, null_gradient: np.ndarray, tol: float, max_iter: int) -> SolveResult | None:
+def _fit(
+    problem: Problem, lasso: bool, null_gradient: np.ndarray, tol: float, max_iter: int, n_stages: int
+) -> SolveResult | None:
+    """Fit at stronger penalties first, roughly, then at that of the problem."""
     alpha, n_iter = problem.penalty.alpha, 0
-    path = LogLossPath(problem, null_gradient, np.array([alpha]), polish=False)
-    ratio = problem.gradient_scale / alpha if alpha > 0.0 else 1.0
-    n_stages = 1
-    if problem.n_usable > WHOLE and ratio > 1.0:
-        n_stages = int(np.ceil(np.log(ratio) / np.log(STEP)))
-    for k in range(n_stages - 1, 0, -1):
-        stage = path.fit(alpha * ratio ** (k / n_stages), max(COARSE, tol), max_iter)
-        if stage is None:
+    stages = alpha * (problem.gradient_scale / alpha) ** (np.arange(n_stages - 1, 0, -1) / n_stages)
+    kind = LassoPath if lasso else ModelPath
+    # Strengths that a path knows of it fits ahead: not the last one, roughly.
+    path = kind(problem, null_gradient, stages if stages.size else np.array([alpha]), polish=n_stages == 1)
+    for stage in map(float, stages):
+        result = path.fit(stage, max(COARSE, tol), max_iter)
+        if result is None:
             return None
-        n_iter += stage.n_iter
+        n_iter += result.n_iter
     path.polish = True
     result = path.fit(alpha, tol, max_iter)
     if result is None or n_iter + result.n_iter > max_iter:

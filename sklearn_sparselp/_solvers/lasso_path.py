@@ -108,12 +108,12 @@ class LassoPath:
     alphas : ndarray of shape (n_alphas,)
         Descending.
     polish : bool
-        Whether fits end with a Newton step, so that they hardly depend on tol.
+        Whether fits end with a Newton step, so that they hardly depend on tol; may be changed between fits.
     """
 
     def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
         design = problem.design
-        self._problem, self._alphas, self._polish = problem, np.ascontiguousarray(alphas), polish
+        self._problem, self._alphas, self.polish = problem, np.ascontiguousarray(alphas), polish
         self._null_gradient = null_gradient
         # At the last fit, if that is known: its strength and the gradient.
         factor = problem.penalty.penalty_factor
@@ -220,7 +220,7 @@ class LassoPath:
         coefs, figures = np.empty((alphas.size, size)), np.zeros((alphas.size, 4))
         if not size:
             return alphas.size, coefs, figures
-        polished = POLISHED * problem.gradient_scale if self._polish else np.inf
+        polished = POLISHED * problem.gradient_scale if self.polish else np.inf
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
             alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,

@@ -1,0 +1,30 @@
+# The elastic net on a Gram matrix, one fit at a time: what `lasso_on_gram` and the Newton models of a loss share.
+
+from ._types cimport int32_t
+
+cdef struct Fit:
+    const double* matrix
+    Py_ssize_t stride, size
+    const double* factor
+    const double* null_gradient
+    double null_square, alpha, l2_reg
+    double noise          # what rounding makes of a gradient of 0
+    bint positive
+    double* w
+    double* gradient      # of the loss at w
+    double* direction     # (size,)
+    double* start         # (size,)
+    double* room          # (size,)
+    double* cholesky      # (room, room), see _factor.pxd
+    int32_t* order        # (room,), which coordinates its rows are
+    int room_size, n_rows
+    Py_ssize_t work
+
+
+# Epochs to near the minimum; how many, negative where they do not get there. The gradient at w has to be there.
+cdef Py_ssize_t walk(Fit* m, Py_ssize_t max_epochs) noexcept nogil
+
+# The epochs that a fit from w took, -1 where it gave up.
+cdef Py_ssize_t descend(
+    Fit* m, Py_ssize_t max_epochs, double tol, double polished, double* objective, double* gap, double* violation,
+) noexcept nogil
