@@ -12,7 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_sparselp._core._loss import LogLoss
 from sklearn_sparselp._core._penalty import LpPenalty
 
-from sklearn_sparselp import SparseLpClassifier, SparseLpClassifierCV, SparseLpRegressor, sparse_lp_path
+from sklearn_sparselp import (
+    SparseLpClassifier,
+    SparseLpClassifierCV,
+    SparseLpRegressor,
+    sparse_lp_path,
+)
 from sklearn_sparselp._solvers import Design, ModelPath, Problem, model_path
 from sklearn_sparselp._solvers.design import ColumnBlock
 

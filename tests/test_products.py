@@ -1,4 +1,4 @@
-"""Products of X with several vectors: the numbers of one vector after the other, to the last bit."""
+"""Products of X with several vectors: those of one after the other, to the last bit."""
 
 import numpy as np
 import pytest

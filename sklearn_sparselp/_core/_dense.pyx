@@ -174,7 +174,6 @@ def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN
     return True
 
 
-
 def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower half alone
     """Put the Cholesky factor of a symmetric matrix in its place; return 0, or which pivot is not positive."""
     cdef int size = <int> matrix.shape[0], first = 0, width, rest, info = 0, tile, n_tiles
