@@ -125,9 +125,9 @@ def test_the_solvers_walk_the_arrays_that_were_given(layout, dtype, solver, monk
     seen = []
 
     class Watched(Design):
-        def __init__(self, X):
+        def __init__(self, X, **options):
             seen.append(X)
-            super().__init__(X)
+            super().__init__(X, **options)
 
     monkeypatch.setattr(sklearn_sparselp._base, "Design", Watched)
     fit(given, y, weights, p=1.5, solver=solver)

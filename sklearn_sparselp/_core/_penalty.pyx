@@ -51,6 +51,11 @@ cdef class Penalty:
         return False
 
     @property
+    def counting(self):
+        """Whether P_j is the same for all t but 0."""
+        return False
+
+    @property
     def gentle(self):
         """Whether a solution has no zeros and the curvature of P_j neither explodes nor vanishes near 0."""
         return False
@@ -204,6 +209,11 @@ cdef class LpPenalty(Penalty):
     def absolute(self):
         """Whether the penalty is a weighted L1 norm."""
         return self.p == 1.0 and self.sparsity_threshold == 0.0
+
+    @property
+    def counting(self):
+        """Whether the penalty counts coefficients."""
+        return self.p == 0.0
 
     @property
     def gentle(self):

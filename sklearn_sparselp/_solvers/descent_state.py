@@ -206,7 +206,7 @@ class DescentState:
         """Descend one quadratic model after another; return the epochs used.
 
         A model bends in each prediction as the loss does at most as far as the last model has moved it. Where
-        the loss is constant around some, and one has misled, Newton steps of the loss itself follow (not for p = 1).
+        the loss is constant around some, and one has misled, Newton steps of the loss itself follow (not for p = 0 and 1).
         ``violation`` is what the first epoch of the last model has met, ``met`` that of the first one.
         Predictions are recomputed at the end, free of rounding, if ``fresh``.
         """
@@ -218,7 +218,8 @@ class DescentState:
             curvature = np.empty_like(self.curvature)
             problem.loss.majoriser(problem.y, self.prediction, problem.weights, self._reach, curvature)
             curvature *= steepness
-            flat = not problem.penalty.absolute and self.flat
+            # At p = 0 rounding alone would decide where steps on the support end.
+            flat = not (problem.penalty.absolute or problem.penalty.counting) and self.flat
             limit = min(EPOCHS_PER_FLAT_MODEL if flat else EPOCHS_PER_MODEL, max_epochs - used)
             w, epochs, self.violation, shift = self._descend_model(block, features, curvature, False, goal, limit)
             if used == 0:

@@ -70,7 +70,8 @@ def _fit(
 ) -> SolveResult | None:
     """Fit at stronger penalties first, roughly, then at that of the problem."""
     alpha, n_iter = problem.penalty.alpha, 0
-    stages = alpha * (problem.gradient_scale / alpha) ** (np.arange(n_stages - 1, 0, -1) / n_stages)
+    powers = np.arange(n_stages - 1, 0, -1) / n_stages
+    stages = alpha * (problem.gradient_scale / alpha) ** powers if powers.size else powers
     kind = LassoPath if lasso else ModelPath
     # Strengths that a path knows of it fits ahead: not the last one, roughly.
     path = kind(problem, null_gradient, stages if stages.size else np.array([alpha]), polish=n_stages == 1)

@@ -115,26 +115,30 @@ class LassoPath:
         design = problem.design
         self._problem, self._alphas, self.polish = problem, np.ascontiguousarray(alphas), polish
         self._null_gradient = null_gradient
-        # At the last fit, if that is known: its strength and the gradient.
-        factor = problem.penalty.penalty_factor
-        self._per_strength = problem.usable / (1.0 if factor is None else np.maximum(factor, NO_FACTOR_BELOW))
         self._gradient: np.ndarray | None = null_gradient
-        # From far above the first strength, or beside a factor of 0, all features would seem about to enter.
-        self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(alphas[0]))
-        # The fit before that, in the same way.
-        self._former: tuple[float, np.ndarray] | None = None
-        # How many fits share a pass, at most.
-        self._at_once = 1
         self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
-        self._place = np.full(design.n_features, -1)
-        self._w = np.empty(0)
         self._failures = 0
         # Fits that are ready, by their strength.
         self._ahead: dict[float, SolveResult] = {}
         self._whole = problem.n_usable <= WHOLE
         if self._whole:
             self._take_whole()
+        else:
+            self._take_none(null_gradient)
         self._factor_anew()
+
+    def _take_none(self, null_gradient: np.ndarray) -> None:
+        """Start without columns."""
+        self._w, self._place = np.empty(0), np.full(self._problem.design.n_features, -1)
+        factor = self._problem.penalty.penalty_factor
+        self._per_strength = self._problem.usable / (1.0 if factor is None else np.maximum(factor, NO_FACTOR_BELOW))
+        # At the last fit: its strength, and the gradient where it is known. From far above the first strength, or
+        # beside a factor of 0, all features would seem about to enter.
+        self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(self._alphas[0]))
+        # The fit before that.
+        self._former: tuple[float, np.ndarray] | None = None
+        # How many fits share a pass, at most.
+        self._at_once = 1
 
     def _take_whole(self) -> None:
         """Take the matrix of all features, which problems of the same weights share: the outputs of a fit."""
@@ -145,7 +149,6 @@ class LassoPath:
         else:
             self._gram.grow(features)
             design.whole_gram = problem.weights, problem.fit_intercept, self._gram
-        self._place[features] = np.arange(features.size)
         self._w = np.zeros(features.size)
 
     @staticmethod
@@ -174,9 +177,10 @@ class LassoPath:
     def move(self, coef: np.ndarray) -> None:
         """Go on from these coefficients, which others have found."""
         self._ahead = {}
-        support = np.flatnonzero(coef)
-        self._add(support[self._place[support] < 0])
-        self._gradient = None
+        if not self._whole:
+            support = np.flatnonzero(coef)
+            self._add(support[self._place[support] < 0])
+            self._gradient = None
         self._w[:] = coef[self._gram.features]
 
     def _add(self, features: np.ndarray) -> None:
