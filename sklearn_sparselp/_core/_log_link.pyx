@@ -23,16 +23,9 @@ cdef class Poisson(Loss):
                     total += s[i] * (exp(f[i]) + (y[i] * (log(y[i]) - f[i] - 1.0) if y[i] > 0.0 else 0.0))
         return total
 
-    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
-                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (exp(f_i) - y_i)`` and ``s_i exp(f_i)``; return `value`."""
-        cdef double total
-        with nogil:
-            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
-        return total
-
     cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
                               double* gradient, double* curvature) noexcept nogil:
+        # Fill s_i (exp(f_i) - y_i) and s_i exp(f_i); return value.
         cdef Py_ssize_t i
         cdef double mean, total = 0.0
         for i in range(n):
@@ -71,19 +64,10 @@ cdef class Poisson(Loss):
             for i in range(y.shape[0]):
                 curvature[i] = s[i] * fmin(exp(f[i] + reach[i]), fmax(exp(f[i]), y[i])) if s[i] > 0.0 else 0.0
 
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sum_i s_i (m_i log m_i - m_i - y_i log y_i + y_i)``, ``m_i = y_i + scale dual_i / s_i``.
-
-        Infinite where an m_i is negative.
-        """
-        cdef double total
-        with nogil:
-            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
-        return total
-
     cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
                              Py_ssize_t n) noexcept nogil:
+        # Return sum_i s_i (m_i log m_i - m_i - y_i log y_i + y_i), m_i = y_i + scale dual_i / s_i.
+        # Infinite where an m_i is negative.
         cdef Py_ssize_t i
         cdef double total = 0.0, mean
         for i in range(n):
@@ -117,16 +101,9 @@ cdef class Gamma(Loss):
                     total += s[i] * (exp(log_ratio) - log_ratio - 1.0)
         return total
 
-    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
-                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (1 - y_i exp(-f_i))`` and ``s_i y_i exp(-f_i)``; return `value`."""
-        cdef double total
-        with nogil:
-            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
-        return total
-
     cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
                               double* gradient, double* curvature) noexcept nogil:
+        # Fill s_i (1 - y_i exp(-f_i)) and s_i y_i exp(-f_i); return value.
         cdef Py_ssize_t i
         cdef double ratio, log_ratio, total = 0.0
         for i in range(n):
@@ -170,19 +147,10 @@ cdef class Gamma(Loss):
                     log_ratio = log(y[i]) - f[i]
                     curvature[i] = s[i] * fmin(exp(log_ratio + reach[i]), fmax(exp(log_ratio), 1.0))
 
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sum_i s_i (v_i log(y_i) + (1 - v_i) log(1 - v_i) + v_i)``, ``v_i = scale dual_i / s_i <= 1``.
-
-        Infinite where a v_i is above 1.
-        """
-        cdef double total
-        with nogil:
-            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
-        return total
-
     cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
                              Py_ssize_t n) noexcept nogil:
+        # Return sum_i s_i (v_i log(y_i) + (1 - v_i) log(1 - v_i) + v_i), v_i = scale dual_i / s_i <= 1.
+        # Infinite where a v_i is above 1.
         cdef Py_ssize_t i
         cdef double total = 0.0, v
         for i in range(n):

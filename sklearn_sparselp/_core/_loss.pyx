@@ -35,8 +35,16 @@ cdef class Loss:
     def derivatives(self, const double[::1] y not None, const double[::1] f not None,
                     const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
         """Fill ``s_i loss'(y_i, f_i)`` and ``s_i loss''(y_i, f_i)``; return `value`."""
-        gradient[:] = NAN
-        curvature[:] = NAN
+        cdef double total
+        with nogil:
+            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
+        return total
+
+    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
+                              double* gradient, double* curvature) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(n):
+            gradient[i] = curvature[i] = NAN
         return NAN
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
@@ -90,17 +98,16 @@ cdef class Loss:
             b = new
         return b if sums[0] == sums[0] else NAN
 
-    cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
-                              double* gradient, double* curvature) noexcept nogil:
-        return NAN
+    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
+                  const double[::1] s not None):
+        """Return ``sup_f <scale dual, f> - sum_i s_i loss(y_i, f_i)``, infinite where that is."""
+        cdef double total
+        with nogil:
+            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
+        return total
 
     cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
                              Py_ssize_t n) noexcept nogil:
-        return NAN
-
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sup_f <scale dual, f> - sum_i s_i loss(y_i, f_i)``."""
         return NAN
 
     def best_scale(self, const double[::1] y not None, const double[::1] dual not None,
@@ -278,16 +285,9 @@ cdef class LogLoss(Loss):
             total = log_loss(&y[0], &f[0], &s[0], y.shape[0])
         return total
 
-    def derivatives(self, const double[::1] y not None, const double[::1] f not None,
-                    const double[::1] s not None, double[::1] gradient not None, double[::1] curvature not None):
-        """Fill ``s_i (sigma(f_i) - y_i)`` and ``s_i sigma(f_i) sigma(-f_i)``, without cancellation; return `value`."""
-        cdef double total
-        with nogil:
-            total = self.differentiate(&y[0], &f[0], &s[0], y.shape[0], &gradient[0], &curvature[0])
-        return total
-
     cdef double differentiate(self, const double* y, const double* f, const double* s, Py_ssize_t n,
                               double* gradient, double* curvature) noexcept nogil:
+        # Fill s_i (sigma(f_i) - y_i) and s_i sigma(f_i) sigma(-f_i), without cancellation; return value.
         return log_loss_bent(y, f, s, n, gradient, curvature)
 
     def majoriser(self, const double[::1] y not None, const double[::1] f not None,
@@ -315,19 +315,10 @@ cdef class LogLoss(Loss):
                      double* sums) noexcept nogil:
         log_loss_slopes(y, f, s, n, shift, sums)
 
-    def conjugate(self, const double[::1] y not None, const double[::1] dual not None, double scale,
-                  const double[::1] s not None):
-        """Return ``sum_i s_i (a_i log a_i + (1 - a_i) log(1 - a_i))``, ``a_i = |scale dual_i| / s_i`` in [0, 1].
-
-        Infinite where a_i is above 1 or dual_i does not have the sign of ``1 - 2 y_i``.
-        """
-        cdef double total
-        with nogil:
-            total = self.conjugate_of(&y[0], &dual[0], scale, &s[0], y.shape[0])
-        return total
-
     cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
                              Py_ssize_t n) noexcept nogil:
+        # Return sum_i s_i (a_i log a_i + (1 - a_i) log(1 - a_i)), a_i = |scale dual_i| / s_i in [0, 1].
+        # Infinite where a_i is above 1 or dual_i does not have the sign of 1 - 2 y_i.
         cdef Py_ssize_t i
         cdef double total = 0.0, a
         for i in range(n):
