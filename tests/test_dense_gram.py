@@ -8,7 +8,7 @@ from sklearn.linear_model import Lasso
 from sklearn.utils._testing import assert_allclose
 from threadpoolctl import threadpool_limits
 
-from sklearn_sparselp import SparseLpRegressor, _threads, sparse_lp_path
+from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV, _threads, sparse_lp_path
 from sklearn_sparselp._solvers import Design, dense_gram
 
 N_SAMPLES, N_FEATURES = 1003, 20
@@ -76,6 +76,33 @@ def test_the_matrix_of_a_survey_is_that_of_the_columns(order):
     # Another curvature is another matrix.
     other = ((plain.T * weights**2) @ plain).astype(float)
     assert_allclose(design.gram(features, weights**2), other, rtol=1e-13)
+
+
+def test_each_weights_keep_their_matrix_as_long_as_they_live():
+    """Folds run in threads on one design: none may meet the matrix of another."""
+    design = Design(tall("C"))
+    first, second = weights_of("uneven"), weights_of("uneven")[::-1].copy()
+    design.survey(first, True, np.ones(N_SAMPLES))
+    alone = design.gram(np.arange(N_FEATURES), first)
+    design.survey(second, True, np.ones(N_SAMPLES))
+    assert np.array_equal(design.gram(np.arange(N_FEATURES), first), alone)
+    assert not np.array_equal(design.gram(np.arange(N_FEATURES), second), alone)
+    assert len(design._grams) == 2
+    # What the design remembers of the last weights holds them.
+    del first
+    assert len(design._grams) == 1
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_folds_in_threads_are_those_of_one_thread(order):
+    X = np.array(np.random.default_rng(5).standard_normal((800, 30)), order=order)
+    y = X[:, :4].sum(axis=1) + np.random.default_rng(6).standard_normal(800)
+    one, several = (
+        SparseLpRegressorCV(alphas=30, cv=9, store_cv_paths=True, n_jobs=n_jobs).fit(X, y)
+        for n_jobs in (1, 3)
+    )
+    np.testing.assert_array_equal(one.cv_scores_, several.cv_scores_)
+    np.testing.assert_array_equal(one.coef_, several.coef_)
 
 
 @pytest.mark.parametrize("n_samples", [1, 255, 256, 257, 1000])

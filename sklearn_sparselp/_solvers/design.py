@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -161,8 +162,8 @@ class Design:
         self._by_gram = by_gram
         self._moments = None
         self._weights = None
-        # The Gram matrix of all columns and its weights.
-        self._gram: tuple[np.ndarray, np.ndarray] | None = None
+        # Gram matrices of all columns by the identity of their weights, for as long as these live: folds run in threads.
+        self._grams: dict[int, tuple[weakref.ref, np.ndarray]] = {}
 
     def _take_compressed(self, X) -> None:
         stored = int(X.indptr[-1])
@@ -300,16 +301,17 @@ class Design:
             if far.size:
                 sums[far], squares[far] = self.columns(far).moments(weights, centred)
         self._moments = (weights, centred, (sums, squares))
-        self._gram = (weights, matrix)
+        grams, key = self._grams, id(weights)
+        grams[key] = weakref.ref(weights, lambda _: grams.pop(key, None)), matrix
         return sums, squares, products[-1]
 
     def gram(
         self, features: np.ndarray, curvature: np.ndarray, n_old: int = 0, out: np.ndarray | None = None
     ) -> np.ndarray:
         """Return ``columns(features).gram(curvature, n_old, out)``, from the matrix of all columns where it is known."""
-        if self._gram is None or self._gram[0] is not curvature:
+        of_weights, matrix = self._grams.get(id(curvature), (None, None))
+        if of_weights is None or of_weights() is not curvature:
             return self.columns(features).gram(curvature, n_old, out)
-        matrix = self._gram[1]
         if n_old == 0 and np.array_equal(features, np.arange(self.n_features)):
             known = matrix.copy()
         else:
