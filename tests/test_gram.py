@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from layouts import LAYOUTS, regression
 
-from sklearn_sparselp._solvers import design as design_module
 from sklearn_sparselp._solvers import gram as gram_module
+from sklearn_sparselp._solvers import sparse_gram
 from sklearn_sparselp._solvers.design import Design
 from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
@@ -16,7 +16,7 @@ from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 @pytest.mark.parametrize("at_once", [1, 30, 10**6], ids=["row", "some rows", "all rows"])
 @pytest.mark.parametrize("even", [True, False], ids=["even", "weighted"])
 def test_a_gram_matrix_is_that_of_numpy(layout, at_once, even, monkeypatch):
-    monkeypatch.setattr(design_module, "GRAM_VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr(sparse_gram, "VALUES_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     X, _ = regression(5, 50, 14, density=0.4)
     X[:, 3] = 0.0

@@ -13,6 +13,8 @@ from ._types cimport int64_t, real_t
 cdef int PANEL = 96
 # Rows, or columns, of a tile.
 cdef int TILE = 96
+# Rows of a matrix that a thread takes at once where they are not equally long.
+cdef int ROWS_AT_ONCE = 32
 
 
 def gram_of_parts(
@@ -163,6 +165,37 @@ def mirror(double[:, :] square not None):  # IN/OUT, rows contiguous
             for a in range(first, size):
                 for b in range(first, min(first + 32, a)):
                     square[b, a] = square[a, b]
+
+
+def submatrix(
+    const double[:, :] matrix not None,  # IN, rows contiguous
+    const int64_t[::1] places not None,  # IN, (size,)
+    double[:, ::1] out not None,         # OUT, (size, size)
+    int n_threads,
+):
+    """Fill ``out[a, b] = matrix[places[a], places[b]]``."""
+    cdef Py_ssize_t a, b, size = out.shape[0]
+    cdef const double* source
+    for a in prange(size, nogil=True, schedule="static", num_threads=n_threads):
+        source = &matrix[places[a], 0]
+        for b in range(size):
+            out[a, b] = source[places[b]]
+
+
+def scale_upper(
+    double[:, ::1] matrix not None,    # IN/OUT, (size, size), the upper half alone
+    const double[::1] scale not None,  # IN, (size,)
+    const double[::1] added not None,  # IN, (size,)
+    int n_threads,
+):
+    """Put ``scale_a scale_b matrix[a, b]``, and on the diagonal ``+ added_a``, in the place of a symmetric matrix."""
+    cdef Py_ssize_t a, b, size = matrix.shape[0]
+    cdef double own
+    for a in prange(size, nogil=True, schedule="dynamic", chunksize=ROWS_AT_ONCE, num_threads=n_threads):
+        own = scale[a]
+        for b in range(a, size):
+            matrix[a, b] = matrix[a, b] * (own * scale[b])
+        matrix[a, a] += added[a]
 
 
 def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN

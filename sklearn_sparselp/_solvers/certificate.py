@@ -17,6 +17,7 @@ from .._core._penalty import (
     updates,
     violations,
 )
+from .._threads import threads_for
 from .design import ColumnBlock
 from .problem import Problem
 
@@ -99,7 +100,7 @@ class Certifier:
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
         out = gradient if self._overwrite else np.empty_like(w)
-        violation, bound = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out)
+        violation, bound = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out, threads_for(w.size))
         objective = problem.objective(w, prediction)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
             violation = self._true_violation(w, prediction, gradient, objective, out)

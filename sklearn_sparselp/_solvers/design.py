@@ -9,19 +9,15 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from .._core._dense import mirror
 from .._core._matvec import accumulate, accumulate_many, products, products_of_many, row_moments
-from .._core._newton import block_accumulate, block_moments, block_products, sparse_gram
+from .._core._newton import block_accumulate, block_moments, block_products
 from .._core._turn import turn
 from .._threads import threads_for
 from .dense_gram import dense_gram
+from .sparse_gram import TurnedColumns
 
 NO_INDEX = np.empty(0, dtype=np.int32)
 
-# Stored values that a Gram matrix turns into rows at once: with their columns, what a second-level cache holds.
-GRAM_VALUES_AT_ONCE = 32_768
-# Additions for each entry of the matrix, at least, of a thread that makes its own.
-WORK_PER_ENTRY = 8
 # With more stored values for each column than so, most columns are not empty.
 FULL = 4
 # Empty columns are left out where at most so many are not. Of rcv1_1500 a quarter is: three quarters of the time of a
@@ -95,32 +91,13 @@ class ColumnBlock:
 
     def gram(self, curvature: np.ndarray, n_old: int = 0, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``block[:, n_old:].T @ diag(curvature) @ block``, of shape (n_columns - n_old, n_columns)."""
-        size = len(self)
-        out = np.empty((size - n_old, size)) if out is None else out
         if self.rows.shape[0] == 0:
+            size = len(self)
+            out = np.empty((size - n_old, size)) if out is None else out
             return dense_gram(self.data, self.start, size, curvature, n_old=n_old, out=out)[0]
-        out[:] = 0.0
-        stored, sizes = self.n_stored, self.stop - self.start
-        if stored == 0 or out.size == 0:
-            return out
-        work = stored + int(sizes[n_old:].sum()) * (stored / max(self.n_samples, 1))
-        # Each thread has its own matrix, which is added to the first.
-        n_threads = max(min(threads_for(work), int(work / (WORK_PER_ENTRY * out.size))), 1)
-        rows_at_once = max(self.n_samples * GRAM_VALUES_AT_ONCE // max(stored, 1), 1)
-        rows_at_once = min(rows_at_once, self.n_samples)
-        room = min(stored, rows_at_once * size)
-        outs = out[np.newaxis] if n_threads == 1 else np.zeros((n_threads, *out.shape))
-        sparse_gram(
-            self.data, self.rows, self.start, self.stop, n_old, curvature,
-            np.empty((n_threads, 2 * size), dtype=np.int64), np.empty((n_threads, rows_at_once + 2), dtype=np.int64),
-            np.empty((n_threads, room), dtype=np.int32), np.empty((n_threads, room)), outs,
-        )  # fmt: skip
-        if n_threads > 1:
-            np.add(outs[0], outs[1], out=out)
-            for other in outs[2:]:
-                out += other
-        mirror(out[:, n_old:])
-        return out
+        turned = TurnedColumns(self.n_samples)
+        turned.append(self.data, self.rows, self.start, self.stop)
+        return turned.gram(curvature, n_old, out)
 
 
 class Design:

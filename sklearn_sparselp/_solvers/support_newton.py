@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from .._core._dense import factor
+from .._core._dense import factor, scale_upper
 from .._core._faces import along_faces
 from .._core._penalty import smooth_terms, total_on
 from .._threads import threads_for
@@ -355,9 +355,7 @@ class _Hessian:
             # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
             diagonal = np.abs(matrix.diagonal() + bend)
             scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-            matrix *= scale
-            matrix *= scale[:, np.newaxis]
-            matrix.flat[:: matrix.shape[0] + 1] += bend * scale * scale + ridge
+            scale_upper(matrix, scale, bend * scale * scale + ridge, threads_for(matrix.size))
             # The transpose is in LAPACK's order: factored in place.
             factor, info = cholesky(matrix.T)
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
