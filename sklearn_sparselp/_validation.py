@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._metadata_requests import _raise_for_params as check_no_fit_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -165,7 +165,9 @@ def check_fit_data(
     TypeError
         y is sparse.
     """
-    X, y = _validated(estimator, X, y, multi_output=multi_output, y_numeric=True)
+    X, y = _validated(
+        estimator, X, y, finite_later=True, multi_output=multi_output, y_numeric=True
+    )
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
     return X, np.ascontiguousarray(y, dtype=np.float64)
@@ -202,7 +204,7 @@ def check_fit_labels(
     TypeError
         y is sparse.
     """
-    X, y = check_rows(estimator, X, y) if rows else _validated(estimator, X, y)
+    X, y = check_rows(estimator, X, y) if rows else _validated(estimator, X, y, finite_later=True)
     whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(_is_whole(y).all()))
     if not whole:
         check_classification_targets(y)
@@ -216,6 +218,16 @@ def check_fit_labels(
             f"of y is {classes.tolist()[0]!r}: one class only."
         )
     return X, classes, codes
+
+
+def check_finite(estimator: Any, X: Matrix) -> None:
+    """Raise the ValueError of `check_fit_data` for X that is not finite.
+
+    For dense X, which `check_fit_data` and `check_fit_labels` take as it is: the squares of
+    its columns, which every `Problem` needs, are then not finite, and that error gives way to
+    this one. Of a fit of 200 000 x 200 values a pass over X takes a twelfth.
+    """
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
 
 
 def _is_whole(y: np.ndarray) -> np.ndarray:
@@ -243,13 +255,16 @@ def check_rows(
     return canonical(X), y
 
 
-def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, np.ndarray]:
+def _validated(
+    estimator: Any, X: Any, y: Any, *, finite_later: bool = False, **options: Any
+) -> tuple[Matrix, np.ndarray]:
     if sparse.issparse(y):
         raise TypeError(
             f"y is a {type(y).__name__}, but must be dense: pass y.toarray(), "
             "and y.toarray().ravel() if it has one column."
         )
-    if options.get("reset", True) and _is_plain(X) and _is_plain_target(y, X.shape[0]):
+    plain = options.get("reset", True) and _is_plain(X, finite_later)
+    if plain and _is_plain_target(y, X.shape[0]):
         # Half of the time of a fit of 100 x 10 values would go into scikit-learn's validation.
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
@@ -268,8 +283,11 @@ def _validated(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[Matrix, 
     return X, y
 
 
-def _is_plain(X: Any) -> bool:
-    """Whether X is finite, dense or compressed, and what `canonical` returns as it is."""
+def _is_plain(X: Any, finite_later: bool) -> bool:
+    """Whether X is dense or compressed, what `canonical` returns as it is, and finite.
+
+    With ``finite_later`` dense values are not looked at: the first pass of a fit does that.
+    """
     if type(X) in COMPRESSED and X.ndim == 2:
         n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
         return (
@@ -286,7 +304,7 @@ def _is_plain(X: Any) -> bool:
         and X.dtype in FLOATS
         and X.flags.aligned
         and (X.flags.c_contiguous or X.flags.f_contiguous)
-        and _is_finite(X)
+        and (finite_later or _is_finite(X))
     )
 
 

@@ -26,6 +26,7 @@ from ._linear import (
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
     StrOptions,
+    check_finite,
     check_fit_labels,
     check_penalty_factor,
     check_sample_weight,
@@ -340,9 +341,13 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         starts = self._class_starts(classes, n_rows, X.shape[1])
         design = self._design(X, compact=compact)
         penalty = self._penalty(X.shape[1], design)
-        problems = build_problems(
-            loss, design, codes, n_classes, penalty, weights, bool(self.fit_intercept)
-        )
+        try:
+            problems = build_problems(
+                loss, design, codes, n_classes, penalty, weights, bool(self.fit_intercept)
+            )
+        except ValueError:
+            check_finite(self, X)
+            raise
         return Task(X, problems, starts, False, weights, classes, codes)
 
     def _class_starts(self, classes: np.ndarray, n_rows: int, n_features: int) -> tuple[Any, Any]:

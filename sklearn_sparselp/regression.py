@@ -20,6 +20,7 @@ from ._validation import (
     Interval,
     StrOptions,
     TargetDomain,
+    check_finite,
     check_fit_data,
     check_not_all_zero,
     check_sample_weight,
@@ -310,10 +311,14 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         starts = self._starts(len(targets), X.shape[1], "outputs")
         design, intercept = self._design(X, compact=compact), bool(self.fit_intercept)
         penalty = self._penalty(X.shape[1], design, positive=bool(self.positive))
-        problems = [
-            Problem(design, target, loss.make(self), penalty, weights, intercept)
-            for target in targets
-        ]
+        try:
+            problems = [
+                Problem(design, target, loss.make(self), penalty, weights, intercept)
+                for target in targets
+            ]
+        except ValueError:
+            check_finite(self, X)
+            raise
         return Task(X, problems, starts, y.ndim == 1, weights)
 
     def predict(self, X: ArrayLike) -> np.ndarray:

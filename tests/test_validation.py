@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_sparselp import SparseLpRegressor
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 from sklearn_sparselp._validation import TargetDomain, check_target
 
 X = np.random.default_rng(0).normal(size=(20, 4))
@@ -183,3 +183,35 @@ def test_values_that_are_not_finite_are_refused_beside_ones_that_cancel(value):
     wrong[5, 2] = -value
     with pytest.raises(ValueError, match="X contains"):
         SparseLpRegressor().fit(wrong, Y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(300, 5), (12, 40)], ids=["tall", "wide"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "row of weight 0"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        *(SparseLpRegressor(p, solver=solver) for p in (0.0, 0.5, 1.0, 2.0) for solver in ("cd", "pg")),
+        SparseLpRegressor(2.0, solver="gd", fit_intercept=False),
+        SparseLpRegressor(1.0, fit_intercept=False),
+        *(SparseLpRegressor(1.0, loss=loss) for loss in ("huber", "poisson", "gamma")),
+        *(SparseLpClassifier(1.0, loss=loss) for loss in ("log_loss", "squared_hinge")),
+    ],
+    ids=repr,
+)
+def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(estimator, shape, order, value, weighted):
+    # Dense X is not looked through before the moments of its columns.
+    rng = np.random.default_rng(0)
+    for dtype in (np.float64, np.float32):
+        X = np.asarray(rng.normal(size=shape), dtype=dtype, order=order)
+        X[7, 3] = value
+        y = rng.integers(1, 4, size=shape[0])
+        # Three classes, then two.
+        y = y if dtype == np.float64 or estimator.loss not in ("log_loss", "squared_hinge") else y > 1
+        weights = np.where(np.arange(shape[0]) == 7, 0.0, 1.0) if weighted else None
+        kind = "NaN" if np.isnan(value) else "infinity"
+        with warnings.catch_warnings(), pytest.raises(ValueError, match=f"^Input X contains {kind}"):
+            warnings.simplefilter("error")
+            estimator.fit(X, y, sample_weight=weights)
+        assert not hasattr(estimator, "coef_") and not hasattr(estimator, "n_features_in_")
