@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._core._penalty import LpPenalty
 from ._linear import linear_predictor
+from ._parameters import ParametersValidatedOnce
 from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
 from ._validation import (
     Interval,
     Matrix,
-    ParametersValidatedOnce,
     StrOptions,
     check_penalty_factor,
     check_predict_data,

@@ -22,11 +22,11 @@ from sklearn.utils import Tags, check_random_state
 from ._callbacks import CallbackSupportMixin, Progress
 from ._core._lazy import LazyModel
 from ._linear import linear_predictor
+from ._parameters import ParametersValidatedOnce
 from ._solvers.stochastic import Rows, Samples, Schedule, Visits, fit_epochs, learn
 from ._stream import blocks_of
 from ._validation import (
     Interval,
-    ParametersValidatedOnce,
     StrOptions,
     check_penalty_factor,
     check_predict_data,

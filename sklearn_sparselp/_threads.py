@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from threading import local
 
@@ -18,6 +18,7 @@ THREADED_FROM = 300_000
 # The least n_samples * n_features with a matrix in whose factors and products BLAS takes several
 # threads.
 BLAS_THREADED_FROM = 10_000
+NO_LIMIT = nullcontext()
 
 
 def threads_for(work: float) -> int:
@@ -49,17 +50,18 @@ class _Limited(local):
 _LIMITED = _Limited()
 
 
-@contextmanager
-def one_blas_thread(n_values: int) -> Iterator[None]:
-    """Keep BLAS to one thread in work on so many values of X. Cheap inside of another one.
+def one_blas_thread(n_values: int) -> AbstractContextManager[None]:
+    """Return a context that keeps BLAS to one thread in work on so many values of X. Cheap inside of another one.
 
     The systems of Newton steps are small, and large products are shared out before BLAS is called.
     Its own second thread costs more than it brings, and on a busy machine, where it is waited for,
     a hundred times as much. Below `BLAS_THREADED_FROM` values BLAS starts none.
     """
-    if _LIMITED.already or n_values < BLAS_THREADED_FROM:
-        yield
-        return
+    return NO_LIMIT if _LIMITED.already or n_values < BLAS_THREADED_FROM else _limited_blas()
+
+
+@contextmanager
+def _limited_blas() -> Iterator[None]:
     # Asked for one by one: the context manager of threadpoolctl takes a tenth of a fit of
     # 1797 x 64 values.
     several = [

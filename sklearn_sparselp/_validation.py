@@ -1,6 +1,6 @@
 """The only place that coerces dtype, index type and storage.
 
-It is also the only place that imports private scikit-learn API. What leaves this module is what
+With `_parameters` it is also the only place that imports private scikit-learn API. What leaves this module is what
 the kernels walk: they check nothing again.
 """
 
@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -20,7 +19,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._metadata_requests import _raise_for_params as check_no_fit_params
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -32,10 +31,10 @@ from ._threads import threads_for
 __all__ = [
     "Interval",
     "Matrix",
-    "ParametersValidatedOnce",
     "StrOptions",
     "TargetDomain",
     "canonical",
+    "check_finite",
     "check_fit_data",
     "check_fit_labels",
     "check_matplotlib_support",
@@ -61,44 +60,10 @@ COMPRESSED = (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.csc_
 # Labels that are floats have to be whole, and below this to be told apart as integers.
 LARGEST_WHOLE = 2.0**53
 
+# Up to so many values cost less to look at than a context in which their sum may overflow.
+FEW_VALUES = 10_000
+
 Matrix = np.ndarray | sparse.sparray | sparse.spmatrix
-
-
-# Of these types equality is all that a constraint can ask.
-PLAIN = (float, int, bool, str, type(None), np.float64, np.int64)
-# Sets of parameters that are remembered as valid, at most.
-MOST_REMEMBERED = 4096
-
-
-class ParametersValidatedOnce:
-    """Mixin before `BaseEstimator`: parameters that were valid before are not looked at again.
-
-    Of a fit of 100 x 10 values a fifth of the time would go into scikit-learn's validation.
-    """
-
-    _remembered: ClassVar[set[tuple[Any, ...]]] = set()
-
-    def _validate_params(self) -> None:
-        cls = type(self)
-        values = [(name, getattr(self, name)) for name in _parameter_names(cls)]
-        key = (
-            cls,
-            *((name, value.__class__, value) for name, value in values if value.__class__ in PLAIN),
-        )
-        if key not in self._remembered:
-            super()._validate_params()  # type: ignore[misc]
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered.add(key)
-            return
-        others = {name: value for name, value in values if value.__class__ not in PLAIN}
-        if others:
-            validate_parameter_constraints(self._parameter_constraints, others, cls.__name__)  # type: ignore[attr-defined]
-
-
-@cache
-def _parameter_names(cls: Any) -> tuple[str, ...]:
-    return tuple(cls._get_param_names())
 
 
 @dataclass(frozen=True)
@@ -165,9 +130,7 @@ def check_fit_data(
     TypeError
         y is sparse.
     """
-    X, y = _validated(
-        estimator, X, y, finite_later=True, multi_output=multi_output, y_numeric=True
-    )
+    X, y = _validated(estimator, X, y, finite_later=True, multi_output=multi_output, y_numeric=True)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {y.dtype}, but must hold real numbers.")
     return X, np.ascontiguousarray(y, dtype=np.float64)
@@ -318,6 +281,8 @@ def _is_plain_target(y: Any, n_samples: int) -> bool:
 
 def _is_finite(values: np.ndarray) -> bool:
     """Whether all values are finite; False also for some whose sum overflows."""
+    if values.size <= FEW_VALUES:
+        return bool(np.isfinite(values).all())
     if (n_threads := threads_for(values.size)) > 1 and values.dtype in FLOATS:
         return all_finite(values.ravel(order="K"), n_threads)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -465,7 +430,7 @@ def check_target(y: np.ndarray, loss: str, domain: TargetDomain) -> None:
         Name of the loss, for the message.
     domain : TargetDomain
     """
-    if (smallest := y.min()) not in domain:
+    if domain.lowest > -math.inf and (smallest := y.min()) not in domain:
         raise ValueError(f"loss={loss!r} needs {domain}, but the smallest y is {smallest:g}.")
 
 

@@ -192,7 +192,11 @@ def test_values_that_are_not_finite_are_refused_beside_ones_that_cancel(value):
 @pytest.mark.parametrize(
     "estimator",
     [
-        *(SparseLpRegressor(p, solver=solver) for p in (0.0, 0.5, 1.0, 2.0) for solver in ("cd", "pg")),
+        *(
+            SparseLpRegressor(p, solver=solver)
+            for p in (0.0, 0.5, 1.0, 2.0)
+            for solver in ("cd", "pg")
+        ),
         SparseLpRegressor(2.0, solver="gd", fit_intercept=False),
         SparseLpRegressor(1.0, fit_intercept=False),
         *(SparseLpRegressor(1.0, loss=loss) for loss in ("huber", "poisson", "gamma")),
@@ -200,7 +204,9 @@ def test_values_that_are_not_finite_are_refused_beside_ones_that_cancel(value):
     ],
     ids=repr,
 )
-def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(estimator, shape, order, value, weighted):
+def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(
+    estimator, shape, order, value, weighted
+):
     # Dense X is not looked through before the moments of its columns.
     rng = np.random.default_rng(0)
     for dtype in (np.float64, np.float32):
@@ -208,10 +214,18 @@ def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(estimator, sha
         X[7, 3] = value
         y = rng.integers(1, 4, size=shape[0])
         # Three classes, then two.
-        y = y if dtype == np.float64 or estimator.loss not in ("log_loss", "squared_hinge") else y > 1
+        y = (
+            y
+            if dtype == np.float64 or estimator.loss not in ("log_loss", "squared_hinge")
+            else y > 1
+        )
         weights = np.where(np.arange(shape[0]) == 7, 0.0, 1.0) if weighted else None
         kind = "NaN" if np.isnan(value) else "infinity"
-        with warnings.catch_warnings(), pytest.raises(ValueError, match=f"^Input X contains {kind}"):
+        with (
+            warnings.catch_warnings(),
+            pytest.raises(ValueError, match=f"^Input X contains {kind}"),
+        ):
             warnings.simplefilter("error")
             estimator.fit(X, y, sample_weight=weights)
-        assert not hasattr(estimator, "coef_") and not hasattr(estimator, "n_features_in_")
+        assert not hasattr(estimator, "coef_")
+        assert not hasattr(estimator, "n_features_in_")

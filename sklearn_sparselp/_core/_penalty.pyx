@@ -224,7 +224,7 @@ cdef class LpPenalty(Penalty):
     def unpenalised(self):
         """Return which factors ``alpha u_j`` are 0."""
         if self.penalty_factor is None:
-            return np.full(self.n_features, self.alpha == 0.0)
+            return (np.ones if self.alpha == 0.0 else np.zeros)(self.n_features, dtype=bool)
         return (self.penalty_factor == 0.0) | ((self.alpha == 0.0) & np.isfinite(self.penalty_factor))
 
     def dropped(self):

@@ -289,7 +289,7 @@ class Design:
         of_weights, matrix = self._grams.get(id(curvature), (None, None))
         if of_weights is None or of_weights() is not curvature:
             return self.columns(features).gram(curvature, n_old, out)
-        if n_old == 0 and np.array_equal(features, np.arange(self.n_features)):
+        if n_old == 0 and features.size == self.n_features and (features == np.arange(features.size)).all():
             known = matrix.copy()
         else:
             known = matrix[np.ix_(features[n_old:], features)]
@@ -302,7 +302,8 @@ class Design:
         """Return weights that sum to one; the last answer is kept for the same argument object."""
         if self._weights is None or self._weights[0] is not sample_weight:
             if sample_weight is None:
-                weights = np.full(self.n_samples, 1.0 / self.n_samples)
+                weights = np.empty(self.n_samples)
+                weights.fill(1.0 / self.n_samples)
             else:
                 # The largest weight first: a sum of huge weights must not overflow.
                 weights = sample_weight / sample_weight.max()

@@ -18,6 +18,7 @@ STRONG = 20.0
 # There stronger penalties come first, each so many times as strong as the next, at most, and solved so far.
 STEP = 5.0
 COARSE = 1e-2
+NO_STAGES = np.empty(0)
 
 
 Direct = tuple[SolveResult | None, np.ndarray | None]
@@ -61,7 +62,7 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
         n_stages = int(np.ceil(np.log(ratio) / np.log(STEP))) if 1.0 < ratio < np.inf else 1
         result = _fit(problem, lasso, null_gradient, tol, max_iter, n_stages)
     if result is not None:
-        result = replace(result, history=[problem.null_objective, result.objective])
+        result.history.insert(0, problem.null_objective)
     return result, null_gradient
 
 
@@ -70,8 +71,9 @@ def _fit(
 ) -> SolveResult | None:
     """Fit at stronger penalties first, roughly, then at that of the problem."""
     alpha, n_iter = problem.penalty.alpha, 0
-    powers = np.arange(n_stages - 1, 0, -1) / n_stages
-    stages = alpha * (problem.gradient_scale / alpha) ** powers if powers.size else powers
+    stages = NO_STAGES
+    if n_stages > 1:
+        stages = alpha * (problem.gradient_scale / alpha) ** (np.arange(n_stages - 1, 0, -1) / n_stages)
     kind = LassoPath if lasso else ModelPath
     # Strengths that a path knows of it fits ahead: not the last one, roughly.
     path = kind(problem, null_gradient, stages if stages.size else np.array([alpha]), polish=n_stages == 1)
@@ -84,4 +86,4 @@ def _fit(
     result = path.fit(alpha, tol, max_iter)
     if result is None or n_iter + result.n_iter > max_iter:
         return None
-    return replace(result, n_iter=n_iter + result.n_iter)
+    return replace(result, n_iter=n_iter + result.n_iter) if n_iter else result

@@ -251,7 +251,8 @@ class LassoPath:
         problem, features = self._problem, self._gram.features
         n_done, coefs, figures = self._solve(alphas, tol, max_iter)
         coefs, (objectives, gaps, violations, epochs) = coefs[:n_done], figures[:n_done].T
-        intercepts = np.full(n_done, problem.null_intercept)
+        intercepts = np.empty(n_done)
+        intercepts.fill(problem.null_intercept)
         if problem.fit_intercept:
             intercepts -= coefs @ problem.sums[features]
         scale = problem.gradient_scale

@@ -129,12 +129,13 @@ class Problem:
         self.fit_intercept = fit_intercept
         self.weights = design.normalised_weights(sample_weight)
         n = design.n_samples
-        self.null_intercept = self.best_intercept(np.zeros(n), 0.0)
         null_prediction = np.zeros(n)
+        self.null_intercept = self.best_intercept(null_prediction, 0.0)
         self.shift(null_prediction, self.null_intercept)
         self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
         self.null_gradient: np.ndarray | None = None
-        if loss.quadratic and penalty.absolute and not penalty.unpenalised().any():
+        unpenalised = penalty.unpenalised()
+        if loss.quadratic and penalty.absolute and not unpenalised.any():
             self.sums, squares, self.null_gradient = design.survey(self.weights, fit_intercept, self.null_raw_gradient)
         else:
             self.sums, squares = design.moments(self.weights, fit_intercept)
@@ -146,18 +147,19 @@ class Problem:
             )
         # Rounding leaves a constant column a square of about (n eps mean)^2: it is 0.
         noise = (np.finfo(np.float64).eps * design.n_samples * self.sums) ** 2 if fit_intercept else 0.0
-        usable = (squares > noise) & ~penalty.dropped()
+        usable = squares > noise
+        usable &= ~penalty.dropped()
         bound = loss.curvature_bound
         if np.isinf(bound):
             bound = float(null_curvature.sum())
         self.curvature = bound
         self.lipschitz = squares if bound == 1.0 and penalty.l2_reg == 0.0 else bound * squares + penalty.l2_reg
-        if self.lipschitz[~usable].any():
-            self.lipschitz = np.where(usable, self.lipschitz, 0.0)
         self.usable = usable
         self.n_usable = int(np.count_nonzero(usable))
+        if self.n_usable < usable.size and self.lipschitz[~usable].any():
+            self.lipschitz = np.where(usable, self.lipschitz, 0.0)
         # A ridge penalises every feature.
-        self.free = usable & penalty.unpenalised() & (penalty.l2_reg == 0.0)
+        self.free = usable & unpenalised if penalty.l2_reg == 0.0 else np.zeros_like(usable)
         self._take(penalty)
         self.offset: np.ndarray | float = 0.0
         self._gradient_scale: float | None = None
