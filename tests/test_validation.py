@@ -185,6 +185,7 @@ def test_values_that_are_not_finite_are_refused_beside_ones_that_cancel(value):
         SparseLpRegressor().fit(wrong, Y)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(300, 5), (12, 40)], ids=["tall", "wide"])
@@ -221,11 +222,7 @@ def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(
         )
         weights = np.where(np.arange(shape[0]) == 7, 0.0, 1.0) if weighted else None
         kind = "NaN" if np.isnan(value) else "infinity"
-        with (
-            warnings.catch_warnings(),
-            pytest.raises(ValueError, match=f"^Input X contains {kind}"),
-        ):
-            warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=f"^Input X contains {kind}"):
             estimator.fit(X, y, sample_weight=weights)
         assert not hasattr(estimator, "coef_")
         assert not hasattr(estimator, "n_features_in_")
