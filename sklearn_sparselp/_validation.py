@@ -1,7 +1,7 @@
 """The only place that coerces dtype, index type and storage.
 
-With `_parameters` it is also the only place that imports private scikit-learn API. What leaves this module is what
-the kernels walk: they check nothing again.
+With `_parameters` it is also the only place that imports private scikit-learn API. What leaves
+it is what the kernels walk: they check nothing again.
 """
 
 from __future__ import annotations
