@@ -53,9 +53,10 @@ _LIMITED = _Limited()
 def one_blas_thread(n_values: int) -> AbstractContextManager[None]:
     """Return a context that keeps BLAS to one thread in work on so many values of X.
 
-    Cheap inside of another one. The systems of Newton steps are small, and large products are shared out before BLAS is called.
-    Its own second thread costs more than it brings, and on a busy machine, where it is waited for,
-    a hundred times as much. Below `BLAS_THREADED_FROM` values BLAS starts none.
+    Cheap inside of another one. The systems of Newton steps are small, and large products are
+    shared out before BLAS is called. Its own second thread costs more than it brings, and on a
+    busy machine, where it is waited for, a hundred times as much. Below `BLAS_THREADED_FROM`
+    values BLAS starts none.
     """
     return NO_LIMIT if _LIMITED.already or n_values < BLAS_THREADED_FROM else _limited_blas()
 
