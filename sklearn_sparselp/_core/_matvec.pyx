@@ -5,7 +5,7 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy, column_axpy_within, column_dot, column_four_dots, dense_pair_dots, first_from
+from ._columns cimport column_axpy, column_axpy_within, column_dot, columns_with_four, dense_pair_dots, first_from
 from ._types cimport index_t, int32_t, real_t
 
 cdef extern from *:
@@ -55,14 +55,30 @@ def products(
     if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
         out[:, :] = 0.0
         return
-    if n_threads <= 1:
+    at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
+    if not dense and vectors.shape[0] == 1:
+        for k in prange(0, n_major, at_once, nogil=True, schedule="dynamic", num_threads=n_threads):
+            _products_of_some(
+                &data[0], &minor[0], &indptr[0], &vectors[0, 0], &out[0, 0], k, min(k + at_once, n_major)
+            )
+    elif n_threads <= 1:
         with nogil:
             for k in range(n_major):
                 _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
     else:
-        at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
         for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
             _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
+
+
+cdef void _products_of_some(
+    const real_t* data, const index_t* minor, const index_t* indptr, const double* vector, double* out,
+    Py_ssize_t first, Py_ssize_t last,
+) noexcept nogil:
+    cdef Py_ssize_t k, start = indptr[first], stop
+    for k in range(first, last):
+        stop = indptr[k + 1]
+        out[k] = column_dot(data + start, minor + start, stop - start, vector)
+        start = stop
 
 
 cdef inline void _products_of_one(
@@ -98,24 +114,14 @@ def products_of_many(
     if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
         out[:, :] = 0.0
         return
-    at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1) if n_threads > 1 else n_major
+    at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
     # One four after the other: two would share the cache.
     for four in range(vectors.shape[0]):
-        for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
-            _four_of_one(&data[0], &minor[0], indptr, &vectors[four, 0, 0], out, 4 * four, k)
-
-
-cdef inline void _four_of_one(
-    const real_t* data, const index_t* minor, const index_t[::1] indptr, const double* vectors,
-    double[:, ::1] out, Py_ssize_t first, Py_ssize_t k,
-) noexcept nogil:
-    cdef Py_ssize_t r, start = indptr[k], size = indptr[k + 1] - start
-    cdef double[4] found
-    found[0] = found[1] = found[2] = found[3] = 0.0
-    if size:
-        column_four_dots(data + start, minor + start, size, vectors, found)
-    for r in range(min(4, out.shape[0] - first)):
-        out[first + r, k] = found[r]
+        for k in prange(0, n_major, at_once, nogil=True, schedule="dynamic", num_threads=n_threads):
+            columns_with_four(
+                &data[0], &minor[0], &indptr[0], k, min(k + at_once, n_major), &vectors[four, 0, 0], &out[4 * four, 0],
+                n_major, min(4, out.shape[0] - 4 * four),
+            )
 
 
 def accumulate_many(
