@@ -95,9 +95,17 @@ def test_faces_lead_to_the_minimum_on_the_orthant(size):
         target = w + 0.7 * rng.standard_normal(size) / units
         here, held = np.empty(size), np.empty(size, dtype=np.int64)
         n_held, _, complete = along_faces(
-            w, target, np.ones(size, dtype=np.uint8), room, scale, np.empty((size, size), order="F"),
-            np.empty((2, size)), np.empty((2, size), dtype=np.int64), held, here,
-        )  # fmt: skip
+            w,
+            target,
+            np.ones(size, dtype=np.uint8),
+            room,
+            scale,
+            np.empty((size, size), order="F"),
+            np.empty((2, size)),
+            np.empty((2, size), dtype=np.int64),
+            held,
+            here,
+        )
         expected, gone, now = w.copy(), [], w.copy()
         while True:
             free = np.setdiff1d(np.arange(size), gone)
@@ -138,12 +146,65 @@ def test_steps_with_a_kept_factor_are_those_with_a_new_one(layout, monkeypatch):
         for cache in (kept, GramCache(problem.design, problem.weights)):
             order = support[arranged(cache, support, np.abs(w[support]))]
             model = SupportModel(
-                problem.design.columns(order), order, w[order], raw, curvature, problem.lipschitz[order],
-                problem.sums[order], 1.0,
-            )  # fmt: skip
+                problem.design.columns(order),
+                order,
+                w[order],
+                raw,
+                curvature,
+                problem.lipschitz[order],
+                problem.sums[order],
+                1.0,
+            )
             step = newton_step(problem.penalty, model, cache, 0.0)
             ends.append(np.zeros(40))
             ends[-1][order] = step.coef
         np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-11)
         on = np.concatenate([support[3:], np.setdiff1d(np.arange(40), support)[:2]])
     assert updated >= 5
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_ridge_is_taken_out_again_where_columns_are_independent(intercept):
+    """Columns that depended on each other bring a ridge to later steps, and it changes no step."""
+    X, y = regression(33, 60, 30)
+    X[:, 29] = X[:, 0]
+    problem = Problem(
+        Design(X), y, SquaredError(), LpPenalty(30, p=1.0, alpha=1e-3), None, intercept
+    )
+    cache = GramCache(problem.design, problem.weights)
+    for on, dependent in ((np.arange(30), False), (np.arange(20), True)):
+        w = np.zeros(30)
+        w[on] = np.linspace(1.0, 3.0, on.size) * 1e3
+        raw, curvature = problem.derivatives(problem.predict(w, 0.0)[0])
+        assert cache.dependent == dependent
+        sums = problem.sums[on] if intercept else None
+        step = newton_step(
+            problem.penalty,
+            SupportModel(
+                *(problem.design.columns(on), on, w[on], raw, curvature),
+                *(problem.lipschitz[on], sums, 1.0),
+            ),
+            cache,
+            0.0,
+        )
+        assert step.regular == dependent
+    # Now without a sign that changes: the end is the minimum on the support.
+    w[:20] = np.linalg.lstsq(
+        X[:, :20] - intercept * X[:, :20].mean(axis=0), y - intercept * y.mean()
+    )[0]
+    w[:20] *= 1.0001
+    raw, curvature = problem.derivatives(problem.predict(w, 0.0)[0])
+    step = newton_step(
+        problem.penalty,
+        SupportModel(
+            *(problem.design.columns(on), on, w[on], raw, curvature),
+            *(problem.lipschitz[on], problem.sums[on] if intercept else None, 1.0),
+        ),
+        cache,
+        0.0,
+    )
+    columns = X[:, :20] - intercept * X[:, :20].mean(axis=0)
+    right = columns.T @ (y - intercept * y.mean()) / 60 - 1e-3 * np.sign(w[:20])
+    expected = np.linalg.solve(columns.T @ columns / 60, right)
+    assert (expected * w[:20] > 0.0).all()
+    np.testing.assert_allclose(step.coef, expected, rtol=1e-11)
