@@ -135,13 +135,17 @@ def test_the_factor_of_tiles_is_the_cholesky_factor(size, shared_out):
     matrix = A @ A.T
     for count in COUNTS:
         with threadpool_limits(count):
-            factor, info = cholesky(matrix.copy().T)
-        assert info == 0
-        assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-8, atol=1e-8)
+            # With room beside it, as a factor that is kept has.
+            room = np.full((size + 3, size + 3), np.nan, order="F")
+            room[:size, :size] = matrix
+            assert cholesky(room, size) == 0
+        assert_allclose(
+            np.tril(room[:size, :size]), np.linalg.cholesky(matrix), rtol=1e-8, atol=1e-8
+        )
         matrix_without = matrix.copy()
         matrix_without[-1, -1] = -1.0
         with threadpool_limits(count):
-            assert cholesky(matrix_without.T)[1] == size
+            assert cholesky(np.asfortranarray(matrix_without), size) == size
 
 
 @pytest.mark.parametrize("place", [0, 70_000, 199_999])

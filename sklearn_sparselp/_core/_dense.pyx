@@ -13,8 +13,6 @@ from ._types cimport int64_t, real_t
 cdef int PANEL = 96
 # Rows, or columns, of a tile.
 cdef int TILE = 96
-# Rows of a matrix that a thread takes at once where they are not equally long.
-cdef int ROWS_AT_ONCE = 32
 
 
 def gram_of_parts(
@@ -182,22 +180,6 @@ def submatrix(
             out[a, b] = source[places[b]]
 
 
-def scale_upper(
-    double[:, ::1] matrix not None,    # IN/OUT, (size, size), the upper half alone
-    const double[::1] scale not None,  # IN, (size,)
-    const double[::1] added not None,  # IN, (size,)
-    int n_threads,
-):
-    """Put ``scale_a scale_b matrix[a, b]``, and on the diagonal ``+ added_a``, in the place of a symmetric matrix."""
-    cdef Py_ssize_t a, b, size = matrix.shape[0]
-    cdef double own
-    for a in prange(size, nogil=True, schedule="dynamic", chunksize=ROWS_AT_ONCE, num_threads=n_threads):
-        own = scale[a]
-        for b in range(a, size):
-            matrix[a, b] = matrix[a, b] * (own * scale[b])
-        matrix[a, a] += added[a]
-
-
 def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN
     """Return whether each begins a step after the one before."""
     cdef Py_ssize_t k
@@ -207,9 +189,9 @@ def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN
     return True
 
 
-def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower half alone
-    """Put the Cholesky factor of a symmetric matrix in its place; return 0, or which pivot is not positive."""
-    cdef int size = <int> matrix.shape[0], first = 0, width, rest, info = 0, tile, n_tiles
+def factor(double[::1, :] matrix not None, int size, int n_threads):  # IN/OUT, the lower half alone
+    """Put the Cholesky factor of the first rows and columns in their place; return 0, or which pivot fails."""
+    cdef int stride = <int> matrix.shape[0], first = 0, width, rest, info = 0, tile, n_tiles
     cdef double* corner
     if size == 0:
         return 0
@@ -217,16 +199,16 @@ def factor(double[::1, :] matrix not None, int n_threads):  # IN/OUT, the lower 
         while first < size:
             width = min(PANEL, size - first)
             corner = &matrix[first, first]
-            dpotrf("L", &width, corner, &size, &info)
+            dpotrf("L", &width, corner, &stride, &info)
             if info != 0:
                 info += first
                 break
             rest = size - first - width
             n_tiles = (rest + TILE - 1) // TILE
             for tile in prange(n_tiles, schedule="static", num_threads=n_threads):
-                _solve_tile(corner, size, width, rest, tile)
+                _solve_tile(corner, stride, width, rest, tile)
             for tile in prange(n_tiles, schedule="dynamic", num_threads=n_threads):
-                _update_tile(corner, size, width, rest, tile)
+                _update_tile(corner, stride, width, rest, tile)
             first += width
     return info
 

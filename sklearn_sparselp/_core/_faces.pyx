@@ -3,8 +3,8 @@
 
 from libc.math cimport INFINITY, fmax, sqrt
 from libc.stdint cimport uint8_t
-from scipy.linalg.cython_blas cimport ddot, dgemv, dtrsv
-from scipy.linalg.cython_lapack cimport dpotrs
+from libc.string cimport memset
+from scipy.linalg.cython_blas cimport daxpy, ddot, dgemv, dscal, dswap, dtrsm
 
 from ._types cimport int64_t
 
@@ -18,20 +18,19 @@ def along_faces(
     const double[::1] w not None,           # IN, (size,)
     const double[::1] target not None,      # IN, (size,)
     const uint8_t[::1] kinked not None,     # IN, (size,)
-    const double[::1, :] factor not None,   # IN, (size, size), the lower triangle
+    const double[::1, :] factor not None,   # IN, the lower triangle of (size, size), maybe with more room
     const double[::1] scale not None,       # IN, (size,)
     double[::1, :] columns not None,        # WORK, (size, capacity)
-    double[::1, :] inner not None,          # WORK, (most, most)
     double[:, ::1] vectors not None,        # WORK, (2, size), and capacity at most size
-    double[:, ::1] forces not None,         # WORK, (3, most)
-    int64_t[::1] place not None,            # WORK, (size,)
+    int64_t[:, ::1] place not None,         # WORK, (2, size)
     int64_t[::1] held not None,             # OUT, (most,)
     double[::1] here not None,              # OUT, (size,)
 ):
     """Follow ``1/2 (v - x).T H (v - x)`` from w to its minimum on the orthant of w, on faces of it.
 
     With the coordinates A at 0 the minimum is ``x - Z (Z_A)^-1 x_A``, where x is the minimum of all and
-    ``Z = H^-1 e_A``. The factor of Z_A grows by one row a leg. The quadratic falls on each leg.
+    ``Z = H^-1 e_A``. A leg makes the column of Z that it adds orthogonal to those before, ``q.T H q = 1``: the
+    minimum moves along it. The quadratic falls on each leg.
 
     Parameters
     ----------
@@ -41,13 +40,13 @@ def along_faces(
         The minimum x.
     kinked : ndarray of shape (size,), dtype uint8
         Which coordinates must not cross 0.
-    factor : ndarray of shape (size, size), dtype float64
+    factor : ndarray of shape (capacity, capacity), dtype float64, capacity at least size
         L in Fortran order, ``H = diag(1/scale) L L.T diag(1/scale)``. What is above its diagonal is not read.
     scale : ndarray of shape (size,), dtype float64
-    columns, inner, vectors, forces, place
-        Work space. There are at most as many legs as ``inner`` has rows.
+    columns, vectors, place
+        Work space.
     held : ndarray of shape (most,), dtype int64
-        The coordinates that have come to 0, in this order.
+        The coordinates that have come to 0, in this order. There are at most so many legs.
     here : ndarray of shape (size,), dtype float64
         The end of the last leg.
 
@@ -60,23 +59,22 @@ def along_faces(
     complete : bool
         Whether the end is the minimum.
     """
-    cdef int size = <int> w.shape[0], capacity = <int> columns.shape[1], most = <int> inner.shape[0]
-    cdef int n = 0, n_columns = 0, wanted, one = 1, info = 0, k, first, best
-    cdef char lower = c"L", plain = c"N", transposed = c"T", general = c"N"
+    cdef int size = <int> w.shape[0], capacity = <int> columns.shape[1], most = <int> held.shape[0]
+    cdef int stride = <int> factor.shape[0], n = 0, n_columns = 0, wanted, rest, one = 1, k, first, best, top
+    cdef char left = c"L", lower = c"L", plain = c"N", transposed = c"T", general = c"N"
     cdef double reach, nearest, pivot, minus = -1.0, plus = 1.0
     cdef double* end = &vectors[0, 0]
-    cdef double* pulls = &vectors[1, 0]
-    cdef double* row = &forces[0, 0]
-    cdef double* scaled = &forces[1, 0]
-    cdef double* norms = &forces[2, 0]
+    cdef double* row = &vectors[1, 0]
     cdef double* column
+    # Where the column of the inverse for a coordinate is, and whose column it is.
+    cdef int64_t* at = &place[0, 0]
+    cdef int64_t* owner = &place[1, 0]
     cdef bint complete = False
     with nogil:
         for k in range(size):
             here[k] = w[k]
             end[k] = target[k]
-            place[k] = -1
-            pulls[k] = 0.0
+            at[k] = -1
         while True:
             # How far along this leg each coordinate can go, and the first that cannot go on.
             first = -1
@@ -94,66 +92,64 @@ def along_faces(
                 break
             if n == most:
                 break
-            if place[first] < 0:
+            if at[first] < 0:
                 # The coordinates that come next on this leg are wanted most often.
-                wanted = 0
-                best = first
+                wanted, best, top = 0, first, size
                 while best >= 0 and wanted < COLUMNS_AT_ONCE and n_columns + wanted < capacity:
-                    place[best] = n_columns + wanted
+                    at[best] = n_columns + wanted
+                    owner[n_columns + wanted] = best
                     column = &columns[0, n_columns + wanted]
-                    for k in range(size):
-                        column[k] = 0.0
+                    memset(column, 0, size * sizeof(double))
                     column[best] = scale[best]
+                    top = min(top, best)
                     wanted += 1
                     best = -1
                     nearest = INFINITY
                     for k in range(size):
-                        if place[k] < 0 and kinked[k] and here[k] != 0.0 and end[k] * w[k] <= 0.0:
+                        if at[k] < 0 and kinked[k] and here[k] != 0.0 and end[k] * w[k] <= 0.0:
                             reach = here[k] / (here[k] - end[k])
                             if reach < nearest:
                                 nearest = reach
                                 best = k
                 if wanted == 0:
                     break
-                dpotrs(&lower, &size, &wanted, <double*> &factor[0, 0], &size, &columns[0, n_columns], &size, &info)
-                for best in range(n_columns, n_columns + wanted):
-                    column = &columns[0, best]
+                column = &columns[0, n_columns]
+                # Above the first of them the lower half of the way leaves zeros.
+                rest = size - top
+                dtrsm(&left, &lower, &plain, &general, &rest, &wanted, &plus, <double*> &factor[top, top], &stride,
+                      column + top, &size)
+                dtrsm(&left, &lower, &transposed, &general, &size, &wanted, &plus, <double*> &factor[0, 0], &stride,
+                      column, &size)
+                for best in range(wanted):
                     for k in range(size):
-                        column[k] *= scale[k]
+                        column[best * <Py_ssize_t> size + k] *= scale[k]
                 n_columns += wanted
             reach = fmax(here[first] / (here[first] - end[first]), 0.0)
             for k in range(size):
                 here[k] += reach * (end[k] - here[k])
             here[first] = 0.0
             held[n] = first
-            # One more row of the factor of Z_A, which is scaled to unit diagonal.
-            column = &columns[0, place[first]]
-            if not column[first] > 0.0:
+            # Columns of coordinates at 0 come first, orthogonal to each other.
+            column = &columns[0, n]
+            if at[first] != n:
+                dswap(&size, column, &one, &columns[0, at[first]], &one)
+                owner[at[first]] = owner[n]
+                at[owner[n]] = at[first]
+                at[first], owner[n] = n, first
+            for k in range(n):
+                row[k] = columns[first, k]
+            pivot = column[first]
+            nearest = pivot - (ddot(&n, row, &one, row, &one) if n > 0 else 0.0)
+            if not (pivot > 0.0 and nearest > SMALLEST_PIVOT * pivot):
                 n += 1
                 break
-            norms[n] = 1.0 / sqrt(column[first])
-            for k in range(n):
-                row[k] = norms[k] * column[held[k]] * norms[n]
             if n > 0:
-                dtrsv(&lower, &plain, &general, &n, &inner[0, 0], &most, row, &one)
-            pivot = 1.0 - (ddot(&n, row, &one, row, &one) if n > 0 else 0.0)
-            if not pivot > SMALLEST_PIVOT:
-                n += 1
-                break
-            pivot = sqrt(pivot)
-            for k in range(n):
-                inner[n, k] = row[k]
-            inner[n, n] = pivot
-            scaled[n] = (norms[n] * target[first] - (ddot(&n, row, &one, scaled, &one) if n > 0 else 0.0)) / pivot
+                dgemv(&plain, &size, &n, &minus, &columns[0, 0], &size, row, &one, &plus, column, &one)
+            reach = 1.0 / sqrt(nearest)
+            dscal(&size, &reach, column, &one)
+            reach *= -end[first]
+            daxpy(&size, &reach, column, &one, end, &one)
             n += 1
-            for k in range(n):
-                row[k] = scaled[k]
-            dtrsv(&lower, &transposed, &general, &n, &inner[0, 0], &most, row, &one)
-            for k in range(n):
-                pulls[place[held[k]]] = norms[k] * row[k]
-            for k in range(size):
-                end[k] = target[k]
-            dgemv(&plain, &size, &n_columns, &minus, &columns[0, 0], &size, pulls, &one, &plus, end, &one)
             for k in range(n):
                 end[held[k]] = 0.0
     return n, n_columns, complete

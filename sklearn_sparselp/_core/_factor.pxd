@@ -3,7 +3,8 @@
 # the matrix of `order`. What lies below the diagonal is never read.
 
 from libc.math cimport sqrt
-from scipy.linalg.cython_blas cimport dtrsv
+from scipy.linalg.cython_blas cimport dsyrk, dtrsm, dtrsv
+from scipy.linalg.cython_lapack cimport dpotrf
 
 from ._columns cimport axpy_double, dot_double  # no-cython-lint: its file defines SPARSELP_CLONES
 from ._types cimport int32_t
@@ -51,6 +52,24 @@ cdef inline bint factor_append(
         factor[i * <Py_ssize_t> stride + n] = column[i]
     factor[n * <Py_ssize_t> stride + n] = sqrt(pivot)
     return True
+
+
+cdef inline int factor_append_many(double* factor, int stride, int n, int more, const double* smallest) noexcept nogil:
+    # So many rows at once: what the matrix holds beside those there are, and of them, lies in their place. Returns how
+    # many have joined before a pivot was not above its entry of `smallest`.
+    cdef int info = 0, k
+    cdef Py_ssize_t size = stride
+    cdef double plus = 1.0, minus = -1.0
+    cdef double* corner = factor + n * size + n
+    if n > 0:
+        dtrsm(b"R", b"L", b"T", b"N", &more, &n, &plus, factor, &stride, factor + n, &stride)
+        dsyrk(b"L", b"N", &more, &n, &minus, factor + n, &stride, &plus, corner, &stride)
+    dpotrf(b"L", &more, corner, &stride, &info)
+    # Up to the pivot that fails the factor is there.
+    for k in range(info - 1 if info > 0 else more):
+        if not corner[k * size + k] * corner[k * size + k] > smallest[k]:
+            return k
+    return info - 1 if info > 0 else more
 
 
 cdef inline void factor_remove(double* factor, int stride, int n, int place, double* room) noexcept nogil:

@@ -14,7 +14,7 @@ from .design import ColumnBlock
 from .gram import GRAM_GAIN, GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, admissible, sweep_violators
 from .problem import Carry, Problem
-from .support_newton import FIXED_COST, LARGEST_FACTOR, POLISH_STEPS, POLISHED, SupportModel, newton_step, polished
+from .support_newton import FIXED_COST, LARGEST_FACTOR, POLISH_STEPS, POLISHED, SupportModel, arranged, newton_step, polished
 
 # Epochs of one call of the kernel, at most.
 EPOCHS_PER_ROUND = 10
@@ -459,6 +459,8 @@ class DescentState:
             on = np.flatnonzero(w)
             if not stable and on.size > LARGEST_FACTOR:
                 continue
+            if gram is not None:
+                on = on[arranged(gram, features[on], np.abs(w[on]) * np.sqrt(lipschitz[on]))]
             support = SupportModel(
                 block.take(on), features[on], w[on], raw, curvature,
                 lipschitz[on] - penalty.l2_reg, None if sums is None else sums[on], total,

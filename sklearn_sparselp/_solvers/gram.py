@@ -52,6 +52,12 @@ class GramCache:
         # Sparse columns in row storage, of which few join at a time; None for dense ones.
         self._turned: TurnedColumns | None = None
         self.spent = 0.0
+        # Whether columns of some support have depended on each other.
+        self.dependent = False
+        # How many conjugate gradient steps the last system took, 0 where they did not get there.
+        self.easy = 0
+        # The factor of the last Newton step, see `support_newton.KeptFactor`.
+        self.kept = None
 
     def missing(self, features: np.ndarray) -> np.ndarray:
         """Return those of the features that have no column yet."""
@@ -62,14 +68,18 @@ class GramCache:
 
     def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return the Gram matrix of these features, of which ``new`` are still missing."""
+        slots = self.places(features, new)
+        if features is new or np.array_equal(features, self._features):
+            return self._matrix[: features.size, : features.size].copy()
+        return taken(self._matrix, slots)
+
+    def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """Return where in `matrix` these features are, of which ``new`` are still missing."""
         if self._features.size + new.size > LARGEST_CACHE:
             self._slot, self._features, self._turned, new = {}, self._features[:0], None, features
         if new.size:
             self.grow(new)
-        if features is new or np.array_equal(features, self._features):
-            return self._matrix[: features.size, : features.size].copy()
-        slots = np.array([self._slot[j] for j in features.tolist()])
-        return taken(self._matrix, slots)
+        return np.array([self._slot[j] for j in features.tolist()], dtype=np.int64)
 
     @property
     def features(self) -> np.ndarray:
@@ -178,3 +188,13 @@ class GramBlock:
     def gram(self) -> np.ndarray:
         """Return the Gram matrix of these columns."""
         return taken(self._matrix, self._positions)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The Gram matrix of all columns."""
+        return self._matrix
+
+    @property
+    def places(self) -> np.ndarray:
+        """Which of them are taken."""
+        return self._positions

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
-from .._core._dense import factor, scale_upper
+from .._core._dense import factor
 from .._core._faces import along_faces
 from .._core._penalty import smooth_terms, total_on
+from .._core._support_factor import divide, factor_in_place, scaled_part, update
 from .._threads import threads_for
 from .design import ColumnBlock
-from .gram import GramBlock, GramCache, subtract_outer
+from .gram import GramBlock, GramCache
 
 # A Cholesky factor of this size takes about as long as 30 conjugate gradient steps on text data.
 LARGEST_FACTOR = 2000
 # A Gram matrix of sparse columns is bought at once when it costs no more than so many conjugate gradient steps;
 # a dearer one when as much has been spent on such steps.
-CHEAP_GRAM_STEPS = 100
+CHEAP_GRAM_STEPS = 200
 # Rows of a support are not equally long: their squares add up to more than those of the mean.
 ROW_SKEW = 1.3
 MAX_CG_STEPS = 200
@@ -31,7 +31,7 @@ MOST_LEGS = 50
 # epochs over dense columns and, slower for each value, over sparse ones.
 FIXED_COST = 100_000.0
 DENSE_SPEED = 0.2
-SPARSE_SPEED = 0.05
+SPARSE_SPEED = 0.015
 # What rounding leaves, against w, of a coordinate that a step takes to 0.
 AT_ZERO = 4e-16
 # Of a matrix scaled to unit diagonal.
@@ -47,7 +47,17 @@ SMALL = 500_000
 ROUNDING = 1e-15
 # phi'' is unbounded near 0 for 1 < p < 2; beyond this a coordinate stands still anyway.
 LARGEST_CURVATURE = 1e150
-NO_FEATURES = np.empty(0, dtype=np.int64)
+# A row that joins or leaves costs at most so much of a new factor: 0.1 ms of 30 at 1450 rows.
+CHANGES_PER_FACTOR = 8
+# Smaller factors are made anew.
+KEPT_FROM = 300
+# Room beside a factor for rows that join.
+FACTOR_ROOM = 64
+# Of that matrix where columns depend on each other. Where its smallest pivot is so many times as large they do not.
+FIRST_RIDGE = 1e-9
+CLEAR = 100.0
+REFINEMENTS = 2
+NO_FEATURES, NO_SUMS = np.empty(0, dtype=np.int64), np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -266,22 +276,68 @@ def _along_faces(w, target, kinked, hessian):
     size = w.size
     most = min(size, max(MOST_LEGS, size // 4))
     capacity = min(size, 2 * most)
-    here, factor = np.empty(size), hessian.factor
+    here = np.empty(size)
     _, n_columns, complete = along_faces(
-        w, target, kinked.view(np.uint8), factor, hessian.scale, np.empty((size, capacity), order="F"),
-        np.empty((most, most), order="F"), np.empty((2, size)), np.empty((3, most)),
-        np.empty(size, dtype=np.int64), np.empty(most, dtype=np.int64), here,
+        w, target, kinked.view(np.uint8), hessian.factor, hessian.scale, np.empty((size, capacity), order="F"),
+        np.empty((2, size)), np.empty((2, size), dtype=np.int64), np.empty(most, dtype=np.int64), here,
     )  # fmt: skip
     hessian.work += DENSE_SPEED * n_columns * size * size
     return here, not complete
 
 
-def cholesky(matrix: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the lower Cholesky factor of a matrix in Fortran order, in its place, and 0 if there is one."""
-    n_threads = threads_for(matrix.shape[0] ** 3 / FACTOR_SPEED) if matrix.shape[0] >= FACTOR_THREADED_FROM else 1
-    if n_threads == 1:
-        return linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1, clean=0)
-    return matrix, factor(matrix, n_threads)
+def cholesky(room: np.ndarray, size: int) -> int:
+    """Put the lower Cholesky factor of the first rows and columns in their place; return 0 if there is one."""
+    n_threads = threads_for(size**3 / FACTOR_SPEED) if size >= FACTOR_THREADED_FROM else 1
+    return factor_in_place(room, size) if n_threads == 1 else factor(room, size, n_threads)
+
+
+@dataclass(frozen=True)
+class KeptFactor:
+    """The factor of the last step, and what it is of.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_support,), dtype int64
+        In the order of its rows.
+    scale : ndarray of shape (n_support,)
+    room : ndarray of shape (capacity, capacity)
+        Fortran order.
+    bend, ridge : float
+    """
+
+    features: np.ndarray
+    scale: np.ndarray
+    room: np.ndarray
+    bend: float
+    ridge: float
+
+    def staying(self, features: np.ndarray) -> np.ndarray | None:
+        """Return which of its rows stay where the support is this; None where a new factor costs less."""
+        stay = np.isin(self.features, features)
+        changes = stay.size + features.size - 2 * np.count_nonzero(stay)
+        return stay if changes * CHANGES_PER_FACTOR <= features.size <= self.room.shape[0] else None
+
+
+def arranged(gram: GramCache, features: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return an order of a support: the rows of the last factor where that is kept, then the largest coefficients first.
+
+    The first to reach 0 then come last, where their columns of the inverse cost half as much.
+
+    Parameters
+    ----------
+    gram : GramCache
+    features : ndarray of shape (n_support,), dtype int64
+        Ascending.
+    sizes : ndarray of shape (n_support,)
+    """
+    order = np.argsort(-sizes, kind="stable")
+    stay = None if gram.kept is None else gram.kept.staying(features)
+    if stay is None:
+        return order
+    first = np.searchsorted(features, gram.kept.features[stay])
+    new = np.ones(features.size, dtype=bool)
+    new[first] = False
+    return np.concatenate([first, order[new[order]]])
 
 
 class _Hessian:
@@ -292,8 +348,17 @@ class _Hessian:
         self.work = FIXED_COST
         self.regular = False
         self.factor = self.scale = None
+        # Which rows of the last factor stay, if it is kept.
+        self._stay = self._staying()
         # Which columns the cache lacks; None where no matrix is made.
         self._new = self._affordable()
+
+    def _staying(self) -> np.ndarray | None:
+        kept, features = None if self._gram is None else self._gram.kept, self._model.features
+        stay = None if kept is None else kept.staying(features)
+        if stay is None or not np.array_equal(kept.features[stay], features[: np.count_nonzero(stay)]):
+            return None
+        return stay
 
     def _affordable(self) -> np.ndarray | None:
         block, gram, features = self._block, self._gram, self._model.features
@@ -301,10 +366,17 @@ class _Hessian:
             return NO_FEATURES
         if not block.factored:
             return None
-        # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
         dense = block.rows.shape[0] == 0
         speed = DENSE_SPEED if dense else SPARSE_SPEED
         factor, spent = speed * len(block) ** 3 / 3.0, 0.0 if gram is None else gram.spent
+        if self._stay is not None:
+            changes = self._stay.size + len(block) - 2 * np.count_nonzero(self._stay)
+            self.work += speed * (changes + 1) * len(block) ** 2
+            return gram.missing(features)
+        # Conjugate gradient steps have been few: so they will be.
+        if gram is not None and gram.easy > 0 and factor > 2.0 * block.n_stored * gram.easy:
+            return None
+        # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
         if len(block) > LARGEST_FACTOR or factor > 2.0 * block.n_stored * MAX_CG_STEPS + spent:
             return None
         new = features if gram is None else gram.missing(features)
@@ -321,16 +393,15 @@ class _Hessian:
             gram.spent = 0.0
         return new
 
-    def _matrix(self) -> np.ndarray:
-        """Return a new matrix, the penalty left out."""
-        model, block = self._model, self._block
+    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a matrix, the penalty and the means left out, and where in it the support is."""
+        block = self._block
         if isinstance(block, GramBlock):
-            return block.gram()
-        matrix = block.gram(model.curvature) if self._gram is None else self._gram.get(model.features, self._new)
-        self._new = NO_FEATURES
-        if model.sums is not None:
-            subtract_outer(matrix, model.sums / np.sqrt(model.total))
-        return matrix
+            return block.matrix, block.places
+        if self._gram is None:
+            return block.gram(self._model.curvature), np.arange(len(block))
+        places = self._gram.places(self._model.features, self._new)
+        return self._gram.matrix, places
 
     def times(self, v):
         model = self._model
@@ -349,22 +420,63 @@ class _Hessian:
     def solve(self, bend, right, tol):
         if self._new is None:
             return self._conjugate_gradient(bend, right, tol)
-        ridge = 0.0
+        (matrix, places), model, size = self._matrix(), self._model, right.size
+        sums = NO_SUMS if model.sums is None else model.sums
+        # More columns than samples depend on each other, and where columns did those of the next step may, too: without a
+        # ridge the factor would come to nothing, which takes as long as one that is there.
+        flat, gram = not bend.any(), self._gram
+        rank = model.raw_gradient.size - (model.sums is not None)
+        ridge = FIRST_RIDGE if flat and (size > rank or (gram is not None and gram.dependent)) else 0.0
+        even = float(bend[0]) if (bend == bend[0]).all() else np.nan
+        if self._updated(matrix, places, sums, bend, even, ridge):
+            return self._solved(bend, right, ridge)
+        room = size + FACTOR_ROOM if gram is not None and size >= KEPT_FROM else size
+        self.factor, self.scale = np.empty((room, room), order="F"), np.empty(size)
         for _ in range(6):
-            matrix = self._matrix()
             # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
-            diagonal = np.abs(matrix.diagonal() + bend)
-            scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-            scale_upper(matrix, scale, bend * scale * scale + ridge, threads_for(matrix.size))
-            # The transpose is in LAPACK's order: factored in place.
-            factor, info = cholesky(matrix.T)
+            scaled_part(matrix, places, sums, model.total, bend, ridge, self.scale, self.factor, threads_for(size * size))
             # A pivot this small is rounding: the step would be noise along directions that X does not see.
-            if info == 0 and factor.diagonal().min() ** 2 > SMALLEST_PIVOT:
-                self.regular = ridge == 0.0
-                self.factor, self.scale = factor, scale
-                return self.divide(right)
-            ridge = 1e-9 if ridge == 0.0 else max(1e-3, 10.0 * ridge)
+            if cholesky(self.factor, size) == 0 and self._pivot(size) > SMALLEST_PIVOT:
+                self._keep(even, ridge)
+                return self._solved(bend, right, ridge)
+            if gram is not None and flat:
+                gram.dependent = True
+            ridge = FIRST_RIDGE if ridge == 0.0 else max(1e-3, 10.0 * ridge)
+        self.factor = None
         return None
+
+    def _updated(self, matrix, places, sums, bend, even, ridge) -> bool:
+        """Bring the factor of the last step to this support; return whether there is one."""
+        stay, gram, size = self._stay, self._gram, bend.size
+        if stay is None or gram.kept.bend != even or gram.kept.ridge != ridge:
+            return False
+        kept, gram.kept = gram.kept, None
+        scale = np.empty(size)
+        scale[: np.count_nonzero(stay)] = kept.scale[stay]
+        leaving = np.flatnonzero(~stay)[::-1].astype(np.int64)
+        done = update(
+            kept.room, stay.size, leaving, matrix, places, sums, self._model.total, bend, ridge, SMALLEST_PIVOT, scale,
+            np.empty(kept.room.shape[0]),
+        )  # fmt: skip
+        if done:
+            self.factor, self.scale = kept.room, scale
+            self._keep(even, ridge)
+        return done
+
+    def _keep(self, even: float, ridge: float) -> None:
+        if self._gram is not None and self.scale.size >= KEPT_FROM and ridge <= FIRST_RIDGE and even == even:
+            self._gram.kept = KeptFactor(self._model.features, self.scale, self.factor, even, ridge)
+
+    def _pivot(self, size: int) -> float:
+        return float(self.factor.diagonal()[:size].min()) ** 2
+
+    def _solved(self, bend, right, ridge):
+        """Return the solution from the factor; what a ridge adds is taken out again where the matrix could do without."""
+        self.regular = self._pivot(right.size) > CLEAR * ridge
+        solution = self.divide(right)
+        for _ in range(REFINEMENTS if ridge > 0.0 and self.regular else 0):
+            solution += self.divide(right - self.times(solution) - bend * solution)
+        return solution
 
     @property
     def factored(self) -> bool:
@@ -373,9 +485,10 @@ class _Hessian:
 
     def divide(self, right):
         """Return ``H^-1 right`` from the factor."""
-        solution, _ = linalg.lapack.dpotrs(self.factor, self.scale * right, lower=1)
+        solution = right.copy()
+        divide(self.factor, self.scale, solution)
         self.work += right.size * right.size
-        return self.scale * solution
+        return solution
 
     def _conjugate_gradient(self, bend, right, tol):
         diagonal = bend + self._model.column_curvature
@@ -386,7 +499,9 @@ class _Hessian:
         direction = preconditioned.copy()
         product = residual @ preconditioned
         limit = tol * np.abs(right).max()
-        for _ in range(MAX_CG_STEPS):
+        if self._gram is not None:
+            self._gram.easy = 0
+        for taken in range(1, MAX_CG_STEPS + 1):
             self.work += 2 * self._block.n_stored
             if self._gram is not None:
                 self._gram.spent += 2.0 * self._block.n_stored
@@ -400,6 +515,8 @@ class _Hessian:
             residual -= step * image
             if np.abs(residual).max() <= limit:
                 self.regular = True
+                if self._gram is not None:
+                    self._gram.easy = taken
                 break
             preconditioned = inverse * residual
             new_product = residual @ preconditioned
