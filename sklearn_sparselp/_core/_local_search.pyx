@@ -208,10 +208,10 @@ cdef Py_ssize_t without(Model* m, Penalty penalty, const int32_t* tried) noexcep
     return best
 
 
-cdef Py_ssize_t trials(
+cdef void trials(
     Model* m, Penalty penalty, Py_ssize_t max_epochs, Py_ssize_t max_work, double* kept, int32_t* tried,
 ) noexcept nogil:
-    # Descend without one coefficient, then with it; go on from where that ends lower. Return what that has read.
+    # Descend without one coefficient, then with it; go on from where that ends lower.
     cdef Py_ssize_t k, size = m.size * sizeof(double), start = m.work
     cdef double now = value(m, penalty), after, tol
     for k in range(m.size):
@@ -237,7 +237,6 @@ cdef Py_ssize_t trials(
             memcpy(m.w, kept, size)
             memcpy(m.gradient, kept + m.size, size)
             tried[k] = 1
-    return m.work - start
 
 
 def local_search(
@@ -249,7 +248,6 @@ def local_search(
     Penalty penalty not None,
     double tol,
     Py_ssize_t max_epochs,
-    Py_ssize_t max_exchanges,
     Py_ssize_t max_work,
     double[::1] w not None,                    # IN/OUT, (size,)
     double[::1] work not None,                 # WORK, (4 size,)
@@ -282,9 +280,8 @@ def local_search(
         Of the last epoch: its largest ``L_j |change of w_j|``.
     max_epochs : int
         Beside those of trials.
-    max_exchanges : int
     max_work : int
-        Entries of the matrix that trials read, about.
+        Entries of the matrix that exchanges and trials read, about; 0 for none.
     w : ndarray of shape (size,)
         Start and end.
     work, hessian, support : ndarray
@@ -297,11 +294,10 @@ def local_search(
     gain : float
         By how much the objective is lower at the end than at w = 0.
     n_read : int
-        Entries of the matrix that trials have read.
+        Entries of the matrix that they have read.
     """
     cdef Model m
-    cdef Py_ssize_t epochs = 0, n_exchanges = 0
-    cdef Py_ssize_t n_read = 0
+    cdef Py_ssize_t epochs, first
     cdef bint tried = False
     cdef double gain
     m.stride, m.size = matrix.shape[1], w.shape[0]
@@ -312,18 +308,16 @@ def local_search(
     m.support, m.hessian, m.barred, m.work = &support[0], &hessian[0, 0], -1, 0
     with nogil:
         refresh(&m)
-        while True:
-            epochs += settle(&m, penalty, tol, max_epochs - epochs)
-            if epochs >= max_epochs:
-                break
-            if n_exchanges < max_exchanges and exchange(&m, penalty):
-                n_exchanges += 1
-            elif not tried and max_work > 0:
+        epochs = settle(&m, penalty, tol, max_epochs)
+        first = m.work
+        while epochs < max_epochs and m.work - first < max_work:
+            if not exchange(&m, penalty):
+                if tried:
+                    break
                 tried = True
-                n_read = trials(&m, penalty, max_epochs, max_work, &work[2 * m.size], &support[m.size])
+                trials(&m, penalty, max_epochs, max_work - (m.work - first), &work[2 * m.size], &support[m.size])
                 refresh(&m)
-            else:
-                break
+            epochs += settle(&m, penalty, tol, max_epochs - epochs)
         refresh(&m)
         gain = -value(&m, penalty)
-    return epochs, gain, n_read
+    return epochs, gain, m.work - first
