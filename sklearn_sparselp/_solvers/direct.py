@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .lasso_path import WHOLE, LassoPath
+from .local_fit import LocalFit
 from .model_path import ModelPath
 from .problem import Problem, SolveResult
 
@@ -49,10 +50,13 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
     lasso = whole or (problem.n_usable > WHOLE and LassoPath.applies(problem))
     # Certificates are written over gradients.
     known = None if problem.null_gradient is None else problem.null_gradient.copy()
-    if not lasso and not ModelPath.applies(problem):
+    local = not lasso and LocalFit.applies(problem)
+    if not lasso and not local and not ModelPath.applies(problem):
         return None, known
     null_gradient = (yield problem.null_raw_gradient) if known is None else known
     problem.set_gradient_scale(null_gradient)
+    if local:
+        return (yield from LocalFit(problem, null_gradient).run(tol, max_iter)), null_gradient
     alpha = problem.penalty.alpha
     ratio = problem.gradient_scale / alpha if alpha > 0.0 else np.inf
     result = None
