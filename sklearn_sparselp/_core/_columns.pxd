@@ -203,17 +203,17 @@ cdef extern from *:
     void waxpy_float "sparselp_waxpy_float"(double, const float*, const double*, double*, Py_ssize_t) noexcept nogil
     void waxpy_double "sparselp_waxpy_double"(double, const double*, const double*, double*, Py_ssize_t) noexcept nogil
     void fours_float_32 "sparselp_fours_float_int32_t"(
-        const float*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t, Py_ssize_t
-    ) noexcept nogil
+        const float*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
     void fours_float_64 "sparselp_fours_float_int64_t"(
-        const float*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t, Py_ssize_t
-    ) noexcept nogil
+        const float*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
     void fours_double_32 "sparselp_fours_double_int32_t"(
-        const double*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t, Py_ssize_t
-    ) noexcept nogil
+        const double*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
     void fours_double_64 "sparselp_fours_double_int64_t"(
-        const double*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t, Py_ssize_t
-    ) noexcept nogil
+        const double*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
     Py_ssize_t SHORT "SPARSELP_SHORT"
 
 
