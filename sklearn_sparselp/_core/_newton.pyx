@@ -112,12 +112,14 @@ def block_moments(
     bint centred,
     double[::1] sums not None,           # OUT, (n_columns,) sum_i weights_i x_ij, 0 unless centred
     double[::1] squares not None,        # OUT, (n_columns,) sum_i weights_i (x_ij - mean_j)^2, mean 0 unless centred
+    const double[::1] vector not None,   # IN, (n_samples,), or empty
+    double[::1] products not None,       # OUT, (n_columns,) <column, vector>, or empty
     int n_threads,
 ):
-    """Weighted sums and centred squares of columns (two passes a column: no cancellation)."""
+    """Weighted sums and centred squares of columns (two passes a column: no cancellation), and products with them."""
     cdef Py_ssize_t k, i, at_once = max(start.shape[0] // (PARTS * max(n_threads, 1)), 1)
     cdef double total = 0.0, mean
-    cdef bint dense = rows.shape[0] == 0
+    cdef bint dense = rows.shape[0] == 0, multiply = vector.shape[0] > 0
     cdef const real_t* column
     cdef const index_t* where
     for i in range(weights.shape[0]):
@@ -126,9 +128,14 @@ def block_moments(
         if stop[k] == start[k]:
             sums[k] = 0.0
             squares[k] = 0.0
+            if multiply:
+                products[k] = 0.0
             continue
         column = &data[start[k]]
         where = NULL if dense else &rows[start[k]]
         sums[k] = column_dot(column, where, stop[k] - start[k], &weights[0]) if centred else 0.0
         mean = sums[k] / total if total > 0.0 else 0.0
         squares[k] = column_spread(column, where, stop[k] - start[k], &weights[0], total, mean)
+        # The column is in the cache.
+        if multiply:
+            products[k] = column_dot(column, where, stop[k] - start[k], &vector[0])

@@ -135,7 +135,8 @@ class Problem:
         self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
         self.null_gradient: np.ndarray | None = None
         unpenalised = penalty.unpenalised()
-        if loss.quadratic and penalty.absolute and not unpenalised.any():
+        # These fits begin with the gradient at zero.
+        if loss.quadratic and (penalty.absolute or not penalty.convex) and not unpenalised.any():
             self.sums, squares, self.null_gradient = design.survey(self.weights, fit_intercept, self.null_raw_gradient)
         else:
             self.sums, squares = design.moments(self.weights, fit_intercept)
