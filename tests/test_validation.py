@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn_sparselp._core._rows import inspect as look_through
 
 from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor
 from sklearn_sparselp._validation import TargetDomain, check_target
@@ -226,3 +227,26 @@ def test_values_that_only_the_first_pass_of_a_fit_sees_are_errors(
             estimator.fit(X, y, sample_weight=weights)
         assert not hasattr(estimator, "coef_")
         assert not hasattr(estimator, "n_features_in_")
+
+
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+def test_indices_that_do_not_ascend_are_found_wherever_they_lie(index_dtype):
+    n, first = 150_000, 65_536  # values that are looked at in one go
+    data, ascending = np.ones(n), np.arange(n, dtype=index_dtype)
+
+    def found(indices, *bounds):
+        return look_through(data, indices, np.array(bounds, dtype=index_dtype), n, True)
+
+    assert found(ascending, 0, n) == 0
+    for place in (1, first - 1, first, first + 1, 2 * first, n - 1):
+        broken = ascending.copy()
+        broken[place] = broken[place - 1]
+        assert found(broken, 0, n) == 2
+        # Between two columns indices may fall.
+        assert found(broken, 0, place, n) == 0
+        assert found(broken, 0, 0, place, place, n, n) == 0
+        assert found(ascending, 0, place, n) == 0
+        # One fall that is allowed hides none that is not.
+        if (half := place // 2) > 0:
+            broken[half] = 0
+            assert found(broken, 0, half, n) == 2

@@ -37,6 +37,12 @@ cdef extern from *:
             high = j[k] > high ? j[k] : high;                                                             \\
         }                                                                                                 \\
         return low < 0 || high >= bound;                                                                  \\
+    }                                                                                                     \\
+    SPARSELP_CLONES static Py_ssize_t sparselp_descents_##T(const T *j, Py_ssize_t n) {                   \\
+        T found = 0;                                                                                      \\
+        for (Py_ssize_t k = 1; k < n; k++)                                                                \\
+            found += j[k] <= j[k - 1];                                                                    \\
+        return found;                                                                                     \\
     }
     SPARSELP_REACH(int32_t)
     SPARSELP_REACH(int64_t)
@@ -45,6 +51,8 @@ cdef extern from *:
     bint not_finite_float "sparselp_not_finite_float"(const float*, Py_ssize_t) noexcept nogil
     bint outside_int32 "sparselp_outside_int32_t"(const int32_t*, Py_ssize_t, Py_ssize_t) noexcept nogil
     bint outside_int64 "sparselp_outside_int64_t"(const int64_t*, Py_ssize_t, Py_ssize_t) noexcept nogil
+    Py_ssize_t descents_int32 "sparselp_descents_int32_t"(const int32_t*, Py_ssize_t) noexcept nogil
+    Py_ssize_t descents_int64 "sparselp_descents_int64_t"(const int64_t*, Py_ssize_t) noexcept nogil
 
 # Fibonacci hashing: the upper bits of a product with 2^64 / golden ratio.
 cdef uint64_t SPREAD = 11400714819323198485ULL
@@ -67,7 +75,7 @@ def inspect(
     """Return what is wrong with a compressed matrix, the sum of: 1 where a value is not finite, 4 where pointers or
     indices lead outside of the matrix, and if ``canonical`` is asked for 2 where indices do not ascend.
     """
-    cdef Py_ssize_t k, part, parts, stored, n_major = indptr.shape[0] - 1
+    cdef Py_ssize_t k, part, parts, stored, descents = 0, n_major = indptr.shape[0] - 1
     cdef int found = 0
     if n_major < 0 or indptr[0] != 0:
         return BROKEN
@@ -80,8 +88,14 @@ def inspect(
     for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
         found |= _look(&data[0], &indices[0], part * AT_ONCE, min((part + 1) * AT_ONCE, stored), n_minor)
     if canonical and not found & BROKEN:
+        # All values in one row, short vectors or not, then what lies between two of these.
+        for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
+            descents += _descents(&indices[0], max(part * AT_ONCE - 1, 0), min((part + 1) * AT_ONCE, stored))
         for k in prange(n_major, nogil=True, schedule="static", num_threads=n_threads):
-            found |= _descends(&indices[0], indptr[k], indptr[k + 1])
+            if 0 < indptr[k] < indptr[k + 1]:
+                descents -= indices[indptr[k]] <= indices[indptr[k] - 1]
+        if descents:
+            found |= NOT_CANONICAL
     return found
 
 
@@ -112,12 +126,11 @@ cdef int _look(
     return (BROKEN if strange else 0) | _not_finite(data + first, last - first)
 
 
-cdef inline int _descends(const index_t* indices, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef bint found = False
-    for k in range(first + 1, last):
-        found |= indices[k] <= indices[k - 1]
-    return NOT_CANONICAL if found else 0
+cdef inline Py_ssize_t _descents(const index_t* indices, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    if index_t is int32_t:
+        return descents_int32(indices + first, last - first)
+    else:
+        return descents_int64(indices + first, last - first)
 
 
 def combine_dense(
