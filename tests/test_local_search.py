@@ -104,8 +104,40 @@ def gram_model(seed, p, size=40):
 def search(problem, matrix, gradient, w, max_work=0, max_epochs=1000):
     size, features = w.size, np.arange(w.size)
     given = matrix, features, problem.lipschitz, problem.entry, gradient, problem.penalty
-    room = np.empty(4 * size), np.empty((size, size)), np.empty(2 * size, dtype=np.int32)
+    factor = np.empty((max(size, 1), max(size, 1))), np.zeros(max(size, 1) + 1, dtype=np.int32)
+    room = np.empty(11 * size), *factor, np.empty(3 * size, dtype=np.int32)
     return local_search(*given, 1e-12, max_epochs, max_work, w, *room)
+
+
+@pytest.mark.parametrize("p", [0.5, 2 / 3])
+def test_steps_by_a_former_factor_end_where_those_by_a_new_one_do(p):
+    X, y = chain(9, 400, 240, 0.5)
+    problem = make_problem(X, y, {"p": p, "alpha": 1e-4, "fit_intercept": False})
+    matrix, gradient = X.T @ X / 400, -X.T @ y / 400
+    factor, order = np.empty((240, 240)), np.zeros(241, dtype=np.int32)
+
+    def descend(w):
+        size = w.size
+        given = problem.lipschitz[:size], problem.entry[:size], gradient[:size], problem.penalty
+        room = np.empty(11 * size), factor, order, np.empty(3 * size, dtype=np.int32)
+        return local_search(matrix, np.arange(size), *given, 1e-10, 1000, 0, w, *room)
+
+    start = np.zeros(232)
+    assert descend(start)[0] < 1000
+    assert 64 <= order[-1] <= np.count_nonzero(start) + 8
+    ends = []
+    for known in (order[-1], 0):
+        order[-1] = known
+        w = np.concatenate([start, np.zeros(8)])
+        epochs, gain, _ = descend(w)
+        assert epochs < 1000
+        assert gain == pytest.approx(-quadratic(matrix, gradient, w, p, 1e-4), rel=1e-10)
+        size, sign = np.abs(w[w != 0.0]), np.sign(w[w != 0.0])
+        slope = (matrix @ w + gradient)[w != 0.0] + 1e-4 * p * sign * size ** (p - 1.0)
+        assert np.abs(slope).max() <= 1e-9
+        ends.append(w)
+    assert np.count_nonzero(ends[0][232:])
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-8)
 
 
 def quadratic(matrix, gradient, w, p, alpha=0.02):

@@ -5,9 +5,10 @@
 
 from libc.math cimport INFINITY, fabs, fmax
 from libc.string cimport memcpy
-from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+from scipy.linalg.cython_lapack cimport dpotrf
 
 from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_CLONES
+from ._factor cimport factor_solve
 from ._penalty cimport Penalty
 from ._types cimport int32_t, int64_t
 
@@ -17,6 +18,15 @@ cdef int EPOCHS_PER_ROUND = 10
 cdef int LENGTHS = 3
 # Of the objective: a smaller gain is rounding.
 cdef double ROUNDING = 1e-12
+# From so many coefficients on a factor is kept, for as long as no more than one in so many is not in it: to make one
+# costs 1 ms at 320.
+cdef int SMALLEST_KEPT = 64
+cdef int MISSING_PER_FACTOR = 8
+# Conjugate gradients that it preconditions end at this share of the error, or after so many steps without.
+cdef double NEAR = 0.1
+cdef int MOST_ITERATIONS = 6
+# Of L_j: a coordinate that is not in the factor bends no less.
+cdef double SMALLEST_SHARE = 0.1
 # How far a trial is followed, against the gradient at which its coefficient enters.
 cdef double TRIAL_TOL = 1e-2
 
@@ -29,9 +39,19 @@ cdef struct Model:
     const double* null_gradient
     double* w
     double* gradient
-    double* step          # (size,)
+    double* bend          # (size,) of the support: what the second derivative adds to the matrix
+    double* pull          # minus the derivative
+    double* step
+    double* moved
+    double* change        # (size,) matrix moved
+    double* rest          # of the equation for a step
+    double* near          # its solution by the factor
+    double* solved
     int32_t* support      # (size,)
-    double* hessian       # (size, size)
+    double* factor        # (n_rows, n_rows) of the second derivative at a former step
+    int32_t* order        # (n_rows,) coordinates of its rows
+    int32_t* place        # (size,) rows of coordinates, or -1
+    int n_rows
     Py_ssize_t barred     # a coordinate that stays at 0, or -1
     Py_ssize_t work       # entries of the matrix that were read
 
@@ -95,57 +115,132 @@ cdef double epoch(Model* m, Penalty penalty, bint* stable) noexcept nogil:
 cdef bint newton(Model* m, Penalty penalty) noexcept nogil:
     # A step on the support that lowers F_tau; return whether there is one.
     # Coefficients that it would take through 0, or below the mask, become 0.
-    cdef int n = 0, info = 0, one = 1, a, b, _trial
+    cdef int n = 0, missing = 0, a, _trial
     cdef Py_ssize_t k
-    cdef double new, length = 1.0, slope, change_of_value
-    cdef const double* row
-    cdef double* moved
+    cdef double new, length = 1.0, change_of_value
     for k in range(m.size):
         if m.w[k] != 0.0:
             m.support[n] = <int32_t> k
             n += 1
+            missing += m.place[k] < 0
     if n == 0:
         return False
     for a in range(n):
         k = m.support[a]
-        row = m.matrix + k * m.stride
-        for b in range(a, n):
-            m.hessian[a * <Py_ssize_t> n + b] = row[m.support[b]]
-        m.hessian[a * <Py_ssize_t> n + a] += penalty.l2_reg + penalty.curvature(m.w[k], m.features[k])
-        m.step[a] = -m.gradient[k] - penalty.l2_reg * m.w[k] - penalty.derivative(m.w[k], m.features[k])
-    m.work += n * <Py_ssize_t> n * (n // 6 + 1)
-    dpotrf(b"L", &n, m.hessian, &n, &info)
-    if info != 0:
-        return False
-    dpotrs(b"L", &n, &one, m.hessian, &n, m.step, &n, &info)
-    # The factor has done its work.
-    moved = m.hessian
+        m.bend[a] = penalty.l2_reg + penalty.curvature(m.w[k], m.features[k])
+        m.pull[a] = -m.gradient[k] - penalty.l2_reg * m.w[k] - penalty.derivative(m.w[k], m.features[k])
+    if n < SMALLEST_KEPT or missing * MISSING_PER_FACTOR > n or not nearly(m, n):
+        if not factorise(m, n):
+            return False
     for _trial in range(LENGTHS):
+        for k in range(m.size):
+            m.change[k] = 0.0
         for a in range(n):
             k = m.support[a]
             new = m.w[k] + length * m.step[a]
             if new * m.w[k] <= 0.0 or fabs(new) <= penalty.smallest():
                 new = 0.0
-            moved[a] = new - m.w[k]
+            m.moved[a] = new - m.w[k]
+            if m.moved[a] != 0.0:
+                axpy_double(m.moved[a], m.matrix + k * m.stride, m.change, m.size)
         change_of_value = 0.0
         for a in range(n):
             k = m.support[a]
-            row = m.matrix + k * m.stride
-            new = m.w[k] + moved[a]
-            slope = m.gradient[k] + penalty.l2_reg * (m.w[k] + 0.5 * moved[a])
-            for b in range(n):
-                slope += 0.5 * row[m.support[b]] * moved[b]
-            change_of_value += moved[a] * slope
+            new = m.w[k] + m.moved[a]
+            change_of_value += m.moved[a] * (
+                m.gradient[k] + penalty.l2_reg * (m.w[k] + 0.5 * m.moved[a]) + 0.5 * m.change[k]
+            )
             change_of_value += penalty.value(new, m.features[k]) - penalty.value(m.w[k], m.features[k])
-        m.work += n * <Py_ssize_t> n
+        m.work += n * m.size
         if change_of_value < 0.0:
             for a in range(n):
-                if moved[a] != 0.0:
-                    k = m.support[a]
-                    change(m, k, m.w[k] + moved[a])
+                m.w[m.support[a]] += m.moved[a]
+            axpy_double(1.0, m.change, m.gradient, m.size)
             return True
         length *= 0.5
     return False
+
+
+cdef bint factorise(Model* m, int n) noexcept nogil:
+    # Make the factor anew and the step by it; return whether the matrix has one.
+    cdef int info = 0, a, b
+    cdef Py_ssize_t k
+    cdef const double* row
+    for a in range(m.n_rows):
+        m.place[m.order[a]] = -1
+    m.n_rows = 0
+    for a in range(n):
+        row = m.matrix + m.support[a] * m.stride
+        for b in range(a, n):
+            m.factor[a * <Py_ssize_t> n + b] = row[m.support[b]]
+        m.factor[a * <Py_ssize_t> n + a] += m.bend[a]
+    m.work += n * <Py_ssize_t> n * (n // 6 + 1)
+    dpotrf(b"L", &n, m.factor, &n, &info)
+    if info != 0:
+        return False
+    for a in range(n):
+        k = m.support[a]
+        m.order[a], m.place[k], m.step[a] = <int32_t> k, a, m.pull[a]
+    m.n_rows = n
+    factor_solve(m.factor, n, n, m.step)
+    return True
+
+
+cdef bint nearly(Model* m, int n) noexcept nogil:
+    # Make the step by conjugate gradients, which the factor of a former step preconditions; return whether they get
+    # there soon.
+    cdef int a, _iteration
+    cdef Py_ssize_t k
+    cdef double slope, first = 0.0, last = 0.0, bend, length
+    memcpy(m.rest, m.pull, n * sizeof(double))
+    for a in range(n):
+        m.step[a] = m.moved[a] = 0.0
+    for _iteration in range(MOST_ITERATIONS + 1):
+        slope = divide(m, n)
+        # Not a number either.
+        if not slope > 0.0:
+            return False
+        if _iteration == 0:
+            first = slope
+        elif slope <= NEAR * NEAR * first:
+            return True
+        for k in range(m.size):
+            m.change[k] = 0.0
+        for a in range(n):
+            m.moved[a] = m.near[a] + (slope / last * m.moved[a] if _iteration else 0.0)
+            axpy_double(m.moved[a], m.matrix + m.support[a] * m.stride, m.change, m.size)
+        bend = 0.0
+        for a in range(n):
+            bend += m.moved[a] * (m.change[m.support[a]] + m.bend[a] * m.moved[a])
+        m.work += n * (m.size + <Py_ssize_t> n)
+        if not bend > 0.0:
+            return False
+        length, last = slope / bend, slope
+        for a in range(n):
+            m.step[a] += length * m.moved[a]
+            m.rest[a] -= length * (m.change[m.support[a]] + m.bend[a] * m.moved[a])
+    return False
+
+
+cdef double divide(Model* m, int n) noexcept nogil:
+    # Solve for what is left, in the factor where it has the coordinate; return their product.
+    cdef int a
+    cdef Py_ssize_t k
+    cdef double total = 0.0
+    for a in range(m.n_rows):
+        m.solved[a] = 0.0
+    for a in range(n):
+        if m.place[m.support[a]] >= 0:
+            m.solved[m.place[m.support[a]]] = m.rest[a]
+    factor_solve(m.factor, m.n_rows, m.n_rows, m.solved)
+    for a in range(n):
+        k = m.support[a]
+        if m.place[k] >= 0:
+            m.near[a] = m.solved[m.place[k]]
+        else:
+            m.near[a] = m.rest[a] / fmax(m.matrix[k * m.stride + k] + m.bend[a], SMALLEST_SHARE * m.lipschitz[k])
+        total += m.near[a] * m.rest[a]
+    return total
 
 
 cdef Py_ssize_t settle(Model* m, Penalty penalty, double tol, Py_ssize_t max_epochs) noexcept nogil:
@@ -250,9 +345,10 @@ def local_search(
     Py_ssize_t max_epochs,
     Py_ssize_t max_work,
     double[::1] w not None,                    # IN/OUT, (size,)
-    double[::1] work not None,                 # WORK, (4 size,)
-    double[:, ::1] hessian not None,           # WORK, (size, size)
-    int32_t[::1] support not None,             # WORK, (2 size,)
+    double[::1] work not None,                 # WORK, (11 size,)
+    double[:, ::1] factor not None,            # IN/OUT, (room, room), room at least size
+    int32_t[::1] order not None,               # IN/OUT, (room + 1,)
+    int32_t[::1] support not None,             # WORK, (3 size,)
 ):
     """Descend on ``1/2 w.T G w + g.w + l2_reg/2 ||w||^2 + sum_k P_j(w_k)``, j = features[k], to a low local solution.
 
@@ -284,8 +380,11 @@ def local_search(
         Entries of the matrix that exchanges and trials read, about; 0 for none.
     w : ndarray of shape (size,)
         Start and end.
-    work, hessian, support : ndarray
+    work, support : ndarray
         Room.
+    factor, order : ndarray of shape (room, room) and (room + 1,)
+        The factor of a step and which coordinates its rows are, their number at the end: 0 before the first call.
+        They can be handed to the next one as long as the matrix, apart from columns that join at the end, stays.
 
     Returns
     -------
@@ -297,16 +396,23 @@ def local_search(
         Entries of the matrix that they have read.
     """
     cdef Model m
-    cdef Py_ssize_t epochs, first
+    cdef Py_ssize_t epochs, first, k, room = factor.shape[0]
     cdef bint tried = False
     cdef double gain
     m.stride, m.size = matrix.shape[1], w.shape[0]
     if m.size == 0:
         return 0, 0.0, 0
     m.matrix, m.features, m.lipschitz, m.entry = &matrix[0, 0], &features[0], &lipschitz[0], &entry[0]
-    m.null_gradient, m.w, m.gradient, m.step = &null_gradient[0], &w[0], &work[0], &work[m.size]
-    m.support, m.hessian, m.barred, m.work = &support[0], &hessian[0, 0], -1, 0
+    m.null_gradient, m.w, m.gradient = &null_gradient[0], &w[0], &work[0]
+    m.bend, m.pull, m.step, m.moved = &work[m.size], &work[2 * m.size], &work[3 * m.size], &work[4 * m.size]
+    m.change, m.rest, m.near, m.solved = &work[5 * m.size], &work[6 * m.size], &work[7 * m.size], &work[8 * m.size]
+    m.support, m.place, m.barred, m.work = &support[0], &support[m.size], -1, 0
+    m.factor, m.order, m.n_rows = &factor[0, 0], &order[0], order[room]
     with nogil:
+        for k in range(m.size):
+            m.place[k] = -1
+        for k in range(m.n_rows):
+            m.place[m.order[k]] = <int32_t> k
         refresh(&m)
         epochs = settle(&m, penalty, tol, max_epochs)
         first = m.work
@@ -315,9 +421,10 @@ def local_search(
                 if tried:
                     break
                 tried = True
-                trials(&m, penalty, max_epochs, max_work - (m.work - first), &work[2 * m.size], &support[m.size])
+                trials(&m, penalty, max_epochs, max_work - (m.work - first), &work[9 * m.size], &support[2 * m.size])
                 refresh(&m)
             epochs += settle(&m, penalty, tol, max_epochs - epochs)
         refresh(&m)
         gain = -value(&m, penalty)
+    order[room] = m.n_rows
     return epochs, gain, m.work - first

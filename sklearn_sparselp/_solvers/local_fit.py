@@ -26,6 +26,10 @@ SHARE = 0.7
 LASSO_GROWTH = 70
 # Violators that join at once, at least; as many as the support has if that is more.
 GROWTH = 30
+# With them those whose gradient is within so much of entering: one or two passes over X of nine less on rcv1_1500,
+# news20 and gisette_1000 at alpha_max/100. No more of them than a share of the room.
+MARGIN = 0.1
+NEAR_SHARE = 8
 # Up to so many columns and coefficients the matrix is cheap. With 1500 and 600 l1/2 on rcv1_1500 takes four times as
 # long at alpha_max/100, and ends 0.7 % lower.
 LARGEST = 1000
@@ -54,6 +58,8 @@ class LocalFit:
             problem.design, problem.weights, problem.sums if problem.fit_intercept else None
         )
         self._w = np.empty(0)
+        # Room that is not touched takes no memory.
+        self._factor, self._order = np.empty((LARGEST, LARGEST)), np.zeros(LARGEST + 1, dtype=np.int32)
         self._search = max(SEARCH * problem.design.n_stored, FEWEST_READ)
         self._n_iter = 0
 
@@ -93,8 +99,13 @@ class LocalFit:
                     history=[problem.null_objective, certificate.objective],
                     solver="cd",
                 )
-            if not self._join(certificate.violations, 0.0, max(GROWTH, np.count_nonzero(self._w))):
+            scores = certificate.violations
+            scores[self._gram.features] = -np.inf
+            n_violators, most = np.count_nonzero(scores > 0.0), max(GROWTH, np.count_nonzero(self._w))
+            if not n_violators:
                 return None
+            near = max((LARGEST - self._w.size - n_violators) // NEAR_SHARE, 0)
+            self._join(scores, -MARGIN, min(most, n_violators + near))
         return None
 
     def _lasso(self, max_iter: int) -> Generator[np.ndarray, np.ndarray, bool]:
@@ -131,8 +142,8 @@ class LocalFit:
         epochs, gain, n_read = local_search(
             self._gram.matrix, features, problem.lipschitz[features], problem.entry[features],
             self._null_gradient[features], problem.penalty, POLISHED * problem.gradient_scale, limit,
-            int(max(self._search, 0.0)), self._w, np.empty(4 * size), np.empty((size, size)),
-            np.empty(2 * size, dtype=np.int32),
+            int(max(self._search, 0.0)), self._w, np.empty(11 * size), self._factor, self._order,
+            np.empty(3 * size, dtype=np.int32),
         )  # fmt: skip
         self._n_iter += epochs
         self._search -= n_read
