@@ -2,92 +2,98 @@
 # Sums do not depend on the number of threads.
 
 from cython.parallel cimport prange
-from libc.string cimport memcpy
 
 from ._columns cimport first_from
 from ._types cimport index_t, int32_t, int64_t, real_t
 
 
-def append_columns(
-    const real_t[::1] data not None,          # IN
-    const index_t[::1] rows not None,         # IN, ascending in each column
-    const int64_t[::1] start not None,        # IN, (n_new,)
-    const int64_t[::1] stop not None,         # IN, (n_new,)
-    Py_ssize_t n_old,
-    const int64_t[::1] bounds not None,       # IN, (n_threads + 1,), the rows of each thread
-    const int64_t[::1] old_indptr not None,   # IN, (n_samples + 1,)
-    const int32_t[::1] old_columns not None,  # IN
-    const double[::1] old_values not None,    # IN
-    int64_t[:, ::1] reached not None,         # WORK, (n_threads, 2 n_new)
-    int64_t[:, ::1] places not None,          # WORK, (n_threads, rows_at_once)
-    int64_t[::1] indptr not None,             # OUT, (n_samples + 1,)
-    int32_t[::1] columns not None,            # OUT
-    double[::1] values not None,              # OUT
+def turn_rows(
+    const real_t[::1] data not None,     # IN
+    const index_t[::1] rows not None,    # IN, ascending in each column
+    const int64_t[::1] start not None,   # IN, (n_columns,)
+    const int64_t[::1] stop not None,    # IN, (n_columns,)
+    const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
+    int64_t[:, ::1] reached not None,    # WORK, (n_threads, 2 n_columns)
+    int64_t[:, ::1] places not None,     # WORK, (n_threads, rows_at_once)
+    int64_t[::1] indptr not None,        # OUT, (n_rows + 1,)
+    int32_t[::1] columns not None,       # OUT, ascending in each row
+    double[::1] values not None,         # OUT
 ):
-    """Fill rows with those of n_old columns and, after them, of the columns ``data[start[k]:stop[k]]``.
+    """Turn the rows from bounds[0] on of the columns ``data[start[k]:stop[k]]`` into row storage.
 
     Some rows at a time, so that what is written from column to column stays in the cache.
     """
-    cdef Py_ssize_t thread, n_threads = places.shape[0], n_samples = indptr.shape[0] - 1
+    cdef Py_ssize_t thread, n_threads = places.shape[0], n_rows = indptr.shape[0] - 1
     for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
-        _append_to_rows(
-            data, rows, start, stop, n_old, bounds[thread], bounds[thread + 1], old_indptr, old_columns, old_values,
-            &reached[thread, 0], &places[thread, 0], places.shape[1], indptr, columns, values,
+        _turn_some(
+            data, rows, start, stop, bounds[0], bounds[thread], bounds[thread + 1], &reached[thread, 0],
+            &places[thread, 0], places.shape[1], indptr, columns, values,
         )
-    indptr[n_samples] = columns.shape[0]
+    indptr[n_rows] = columns.shape[0]
 
 
-cdef void _append_to_rows(
+cdef void _turn_some(
     const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
-    Py_ssize_t n_old, Py_ssize_t first, Py_ssize_t end, const int64_t[::1] old_indptr, const int32_t[::1] old_columns,
-    const double[::1] old_values, int64_t* reached, int64_t* places, Py_ssize_t rows_at_once, int64_t[::1] indptr,
-    int32_t[::1] columns, double[::1] values,
+    Py_ssize_t base, Py_ssize_t first, Py_ssize_t end, int64_t* reached, int64_t* places, Py_ssize_t rows_at_once,
+    int64_t[::1] indptr, int32_t[::1] columns, double[::1] values,
 ) noexcept nogil:
-    cdef Py_ssize_t k, i, entry, place, n_kept, last, n_new = start.shape[0]
-    cdef int64_t* passed = reached + n_new
-    place = old_indptr[first]
-    for k in range(n_new):
+    cdef Py_ssize_t k, i, entry, place = 0, last, n_columns = start.shape[0]
+    cdef int64_t* passed = reached + n_columns
+    for k in range(n_columns):
         reached[k] = start[k]
         if first > 0 and stop[k] > start[k]:
             reached[k] += first_from(&rows[start[k]], stop[k] - start[k], first)
-            place += reached[k] - start[k]
+            if first > base:
+                place += reached[k] - start[k] - first_from(&rows[start[k]], stop[k] - start[k], base)
     while first < end:
         last = min(first + rows_at_once, end)
         for i in range(last - first):
             places[i] = 0
-        for k in range(n_new):
+        for k in range(n_columns):
             entry = reached[k]
             while entry < stop[k] and rows[entry] < last:
                 places[rows[entry] - first] += 1
                 entry += 1
             passed[k] = entry
-        for i in range(first, last):
-            indptr[i] = place
-            n_kept = old_indptr[i + 1] - old_indptr[i]
-            if n_kept:
-                memcpy(&columns[place], &old_columns[old_indptr[i]], n_kept * sizeof(int32_t))
-                memcpy(&values[place], &old_values[old_indptr[i]], n_kept * sizeof(double))
-            entry = places[i - first]
-            places[i - first] = place + n_kept
-            place += n_kept + entry
-        for k in range(n_new):
+        for i in range(last - first):
+            indptr[first - base + i] = place
+            entry = places[i]
+            places[i] = place
+            place += entry
+        for k in range(n_columns):
             for entry in range(reached[k], passed[k]):
                 i = rows[entry] - first
-                columns[places[i]] = <int32_t> (n_old + k)
+                columns[places[i]] = <int32_t> k
                 values[places[i]] = data[entry]
                 places[i] += 1
             reached[k] = passed[k]
         first = last
 
 
+def stored_within(
+    const index_t[::1] rows not None,   # IN, ascending in each column
+    const int64_t[::1] start not None,  # IN, (n_columns,)
+    const int64_t[::1] stop not None,   # IN, (n_columns,)
+    Py_ssize_t first,
+    Py_ssize_t last,
+):
+    """Return how many values the columns hold in the rows from first up to last."""
+    cdef Py_ssize_t k, size, count = 0
+    for k in range(start.shape[0]):
+        size = stop[k] - start[k]
+        if size:
+            count += first_from(&rows[start[k]], size, last) - first_from(&rows[start[k]], size, first)
+    return count
+
+
 def gram_of_rows(
-    const int64_t[::1] indptr not None,    # IN, (n_samples + 1,)
+    const int64_t[::1] indptr not None,    # IN, (n_rows + 1,)
     const int32_t[::1] columns not None,   # IN, ascending in each row
     const double[::1] values not None,     # IN
     Py_ssize_t n_old,
     const int64_t[::1] shares not None,    # IN, (n_threads + 1,), from n_old to n_columns
-    const double[::1] curvature not None,  # IN, (n_samples,)
-    double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), zero, rows contiguous
+    const double[::1] curvature not None,  # IN, (n_rows,)
+    double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), rows contiguous
 ):
     """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
 

@@ -14,7 +14,7 @@ from .._core._newton import block_accumulate, block_moments, block_products
 from .._core._turn import turn
 from .._threads import threads_for
 from .dense_gram import dense_gram
-from .sparse_gram import TurnedColumns
+from .sparse_gram import sparse_gram
 
 NO_INDEX = np.empty(0, dtype=np.int32)
 NO_VALUES = np.empty(0)
@@ -101,9 +101,7 @@ class ColumnBlock:
             size = len(self)
             out = np.empty((size - n_old, size)) if out is None else out
             return dense_gram(self.data, self.start, size, curvature, n_old=n_old, out=out)[0]
-        turned = TurnedColumns(self.n_samples)
-        turned.append(self.data, self.rows, self.start, self.stop)
-        return turned.gram(curvature, n_old, out)
+        return sparse_gram(self.data, self.rows, self.start, self.stop, curvature, n_old, out)
 
 
 class Design:

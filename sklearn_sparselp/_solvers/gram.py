@@ -8,7 +8,6 @@ from scipy import linalg
 from .._core._dense import submatrix
 from .._threads import threads_for
 from .design import NO_INDEX
-from .sparse_gram import TurnedColumns
 
 # Epochs on a Gram matrix pay where they visit so many times fewer values than on the columns.
 GRAM_GAIN = 4
@@ -49,8 +48,6 @@ class GramCache:
         self._slot: dict[int, int] = {}
         self._features = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, 0))
-        # Sparse columns in row storage, of which few join at a time; None for dense ones.
-        self._turned: TurnedColumns | None = None
         self.spent = 0.0
         # Whether columns of some support have depended on each other.
         self.dependent = False
@@ -76,7 +73,7 @@ class GramCache:
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
         if self._features.size + new.size > LARGEST_CACHE:
-            self._slot, self._features, self._turned, new = {}, self._features[:0], None, features
+            self._slot, self._features, new = {}, self._features[:0], features
         if new.size:
             self.grow(new)
         return np.array([self._slot[j] for j in features.tolist()], dtype=np.int64)
@@ -105,7 +102,7 @@ class GramCache:
         if not old:
             self._features = new
             self._slot = dict(zip(new.tolist(), range(new.size), strict=True))
-            self._matrix = self._products(0)
+            self._matrix = self._design.gram(new, self._curvature)
             if self._sums is not None:
                 subtract_outer(self._matrix, self._sums[new])
             return
@@ -117,20 +114,10 @@ class GramCache:
             self._matrix = matrix
         self._features = np.concatenate([self._features, new])
         self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        cross = self._products(old, self._matrix[old:size, :size])
+        cross = self._design.gram(self._features, self._curvature, old, self._matrix[old:size, :size])
         if self._sums is not None:
             cross -= np.outer(self._sums[new], self._sums[self._features])
         self._matrix[:old, old:size] = cross[:, :old].T
-
-    def _products(self, old: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Return what is ``X.T @ diag(curvature) @ X`` for the columns, without its first rows."""
-        if self._design.storage in ("c", "fortran"):
-            return self._design.gram(self._features, self._curvature, old, out)
-        if self._turned is None:
-            self._turned = TurnedColumns(self._design.n_samples)
-        block = self._design.columns(self._features[len(self._turned) :])
-        self._turned.append(block.data, block.rows, block.start, block.stop)
-        return self._turned.gram(self._curvature, old, out)
 
 
 class GramBlock:
