@@ -51,8 +51,9 @@ class GramCache:
         self.spent = 0.0
         # Whether columns of some support have depended on each other.
         self.dependent = False
-        # How many conjugate gradient steps the last system took, 0 where they did not get there.
-        self.easy = 0
+        # Whether a system was tried by conjugate gradient steps, and how many the last one took, 0 where they did not
+        # get there.
+        self.tried, self.easy = False, 0
         # The factor of the last Newton step, see `support_newton.KeptFactor`.
         self.kept = None
 
