@@ -256,3 +256,15 @@ def test_suites_name_what_exists_and_the_command_line_overrules_them(monkeypatch
     monkeypatch.setattr(sys, "argv", ["compare.py", "--clock", "cpu", "--threads", "2"])
     with pytest.raises(SystemExit, match="--threads 1 only"):
         compare.main()
+
+
+def test_the_quality_of_a_long_report_is_in_a_file_of_its_own():
+    rows = "\n".join(f"| {k} |" for k in range(report.LONGEST))
+    whole = f"# Report\n\n{report.QUALITY}\n\n{rows}\n\n## First fit\n\ntimes\n"
+    short, quality = report.in_files(whole, "all")
+    there = f"{report.QUALITY}\n\nIn [a file of its own](all_quality.md).\n"
+    assert short == f"# Report\n\n{there}## First fit\n\ntimes\n"
+    assert quality == f"# Quality, recomputed\n\n{rows}\n\n"
+    last = f"# Report\n\n{report.QUALITY}\n\n{rows}\n"
+    assert report.in_files(last, "all")[1] == f"# Quality, recomputed\n\n{rows}\n"
+    assert report.in_files("# Report\n\nfew lines\n", "all") == ("# Report\n\nfew lines\n", "")

@@ -17,6 +17,11 @@ from comparison.summary import LARGE, REFERENCE, geometric_mean, label, summaris
 MEGA = 1e6
 
 
+QUALITY = "## Quality, recomputed"
+# Lines of a report, beyond which the table of quality gets a file of its own.
+LONGEST = 500
+
+
 def machine(threads: int | str, versions: dict[str, str]) -> dict:
     """What a reader needs to judge the figures; no names of hosts or users."""
     model = platform.processor() or platform.machine()
@@ -50,9 +55,22 @@ def write(folder: Path, stem: str, cells: list[Cell], fresh: list[dict], header:
     content = {**header, "summary": summary, "cells": [asdict(c) for c in cells], "fresh": fresh}
     text = json.dumps(_finite(content), indent=1, sort_keys=False)
     (folder / f"{stem}.json").write_text(text + "\n")
-    (folder / f"{stem}.md").write_text(markdown)
+    whole, quality = in_files(markdown, stem)
+    (folder / f"{stem}.md").write_text(whole)
+    if quality:
+        (folder / f"{stem}_quality.md").write_text(quality)
     _figure(summary["ratios"], folder / f"{stem}.png")
     return markdown
+
+
+def in_files(markdown: str, stem: str) -> tuple[str, str]:
+    """The report and, where that is long, its table of quality apart, else nothing there."""
+    begin = markdown.find(QUALITY)
+    if markdown.count("\n") <= LONGEST or begin < 0:
+        return markdown, ""
+    end = markdown.find("\n## ", begin + 1) + 1 or len(markdown)
+    there = f"{QUALITY}\n\nIn [a file of its own]({stem}_quality.md).\n"
+    return markdown[:begin] + there + markdown[end:], "#" + markdown[begin + 2 : end]
 
 
 def read(path: Path) -> tuple[list[Cell], list[dict], list[str]]:
@@ -310,7 +328,7 @@ def _quality_table(cells: list[Cell]) -> list[str]:
         "Epochs are n_iter_, of a peer what it calls so; gradients of all columns and Newton steps "
         "on the support are counted in one more fit, of the library only."
     )
-    return ["## Quality, recomputed", "", note, "", *table(header, rows)]
+    return [QUALITY, "", note, "", *table(header, rows)]
 
 
 def _fresh_table(fresh: list[dict]) -> list[str]:
