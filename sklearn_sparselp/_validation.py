@@ -127,6 +127,7 @@ def check_fit_data(
     ------
     ValueError
         NaN, infinity, no samples, no features, lengths that differ, y of wrong shape or kind.
+        Dense X is not looked through: see `check_finite`.
     TypeError
         y is sparse.
     """

@@ -254,7 +254,8 @@ INTERRUPTED = """
     from scipy import sparse
     from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV, sparse_lp_path
     from sklearn_sparselp._core._cd import QuadraticModel, sweep
-    from sklearn_sparselp._core._penalty import LpPenalty
+    from sklearn_sparselp._core._local_search import local_search
+    from sklearn_sparselp._core._penalty import LpPenalty, entry_gradients
     from sklearn_sparselp._solvers import SOLVERS
 
     rng = np.random.default_rng(0)
@@ -267,6 +268,18 @@ INTERRUPTED = """
         where = np.zeros(1, dtype=np.int64)
         model = QuadraticModel(penalty, where, np.zeros(1), np.ones(1), 1.0, one, None, 1.0, True)
         sweep(np.ones(1), where, where, where + 1, model, 2**62, -1.0, False)
+
+    def endless_search():
+        # Below p = 1 on a Gram matrix; no violation is small enough.
+        Z = rng.normal(size=(100, 60))
+        matrix, target = Z.T @ Z / 100, rng.normal(size=60)
+        lipschitz, n = np.diag(matrix).copy(), 60
+        penalty = LpPenalty(n, 0.5, 1e-3).bind(lipschitz)
+        local_search(
+            matrix, np.arange(n), lipschitz, entry_gradients(penalty, lipschitz), target, penalty,
+            -1.0, 2**62, 0, np.zeros(n), np.empty(11 * n), np.empty((n, n)),
+            np.zeros(n + 1, dtype=np.int32), np.empty(3 * n, dtype=np.int32),
+        )
 
     def fit(solver, X):
         p = 1.5 if SOLVERS[solver].smooth_only else 0.5
@@ -284,7 +297,7 @@ INTERRUPTED = """
         labels = Z[:, 0] + rng.logistic(size=2000) > 0.0
         sparse_lp_path(Z, labels, loss="log_loss", alphas=100_000, eps=0.1)
 
-    tasks = [("kernel", endless_kernel), ("folds", folds_in_threads)]
+    tasks = [("kernel", endless_kernel), ("search", endless_search), ("folds", folds_in_threads)]
     tasks.append(("log loss path", model_path))
     for solver in SOLVERS:
         tasks.append((solver + " dense", lambda solver=solver: fit(solver, X)))
@@ -320,7 +333,7 @@ def test_ctrl_c_ends_a_fit_within_a_second():
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
-    assert len(lines) == 3 + 2 * len(SOLVERS)
+    assert len(lines) == 4 + 2 * len(SOLVERS)
     seconds = [float(re.fullmatch(r".+ after (\S+)", line).group(1)) for line in lines]
     assert max(seconds) < 1.0, lines
 

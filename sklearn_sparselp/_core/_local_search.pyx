@@ -3,6 +3,7 @@
 # coefficient that changes.
 # Invariant: gradient = null_gradient + matrix w.
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, fabs, fmax
 from libc.string cimport memcpy
 from scipy.linalg.cython_lapack cimport dpotrf
@@ -29,6 +30,8 @@ cdef int MOST_ITERATIONS = 6
 cdef double SMALLEST_SHARE = 0.1
 # How far a trial is followed, against the gradient at which its coefficient enters.
 cdef double TRIAL_TOL = 1e-2
+# Entries of the matrix between two looks at pending signals: about 20 ms of work.
+cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 20_000_000
 
 cdef struct Model:
     const double* matrix
@@ -54,6 +57,7 @@ cdef struct Model:
     int n_rows
     Py_ssize_t barred     # a coordinate that stays at 0, or -1
     Py_ssize_t work       # entries of the matrix that were read
+    Py_ssize_t looked     # as many at the last look at signals
 
 
 cdef inline void change(Model* m, Py_ssize_t k, double new) noexcept nogil:
@@ -243,12 +247,16 @@ cdef double divide(Model* m, int n) noexcept nogil:
     return total
 
 
-cdef Py_ssize_t settle(Model* m, Penalty penalty, double tol, Py_ssize_t max_epochs) noexcept nogil:
-    # Descend to where an epoch meets no violation above tol; return the epochs it took.
+cdef Py_ssize_t settle(Model* m, Penalty penalty, double tol, Py_ssize_t max_epochs) except -1 nogil:
+    # Descend to where an epoch meets no violation above tol; return the epochs it took. An interrupt ends it.
     cdef Py_ssize_t epochs = 0
     cdef int since = 0
     cdef bint stable = False
     while epochs < max_epochs:
+        if m.work - m.looked > WORK_BETWEEN_SIGNALS:
+            m.looked = m.work
+            with gil:
+                PyErr_CheckSignals()
         epochs += 1
         since += 1
         if epoch(m, penalty, &stable) <= tol:
@@ -303,9 +311,9 @@ cdef Py_ssize_t without(Model* m, Penalty penalty, const int32_t* tried) noexcep
     return best
 
 
-cdef void trials(
+cdef int trials(
     Model* m, Penalty penalty, Py_ssize_t max_epochs, Py_ssize_t max_work, double* kept, int32_t* tried,
-) noexcept nogil:
+) except -1 nogil:
     # Descend without one coefficient, then with it; go on from where that ends lower.
     cdef Py_ssize_t k, size = m.size * sizeof(double), start = m.work
     cdef double now = value(m, penalty), after, tol
@@ -332,6 +340,7 @@ cdef void trials(
             memcpy(m.w, kept, size)
             memcpy(m.gradient, kept + m.size, size)
             tried[k] = 1
+    return 0
 
 
 def local_search(
@@ -406,7 +415,8 @@ def local_search(
     m.null_gradient, m.w, m.gradient = &null_gradient[0], &w[0], &work[0]
     m.bend, m.pull, m.step, m.moved = &work[m.size], &work[2 * m.size], &work[3 * m.size], &work[4 * m.size]
     m.change, m.rest, m.near, m.solved = &work[5 * m.size], &work[6 * m.size], &work[7 * m.size], &work[8 * m.size]
-    m.support, m.place, m.barred, m.work = &support[0], &support[m.size], -1, 0
+    m.support, m.place, m.barred = &support[0], &support[m.size], -1
+    m.work = m.looked = 0
     m.factor, m.order, m.n_rows = &factor[0, 0], &order[0], order[room]
     with nogil:
         for k in range(m.size):

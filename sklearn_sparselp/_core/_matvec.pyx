@@ -56,49 +56,44 @@ def products(
         out[:, :] = 0.0
         return
     at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
-    if not dense and vectors.shape[0] == 1:
+    if not dense:
         for k in prange(0, n_major, at_once, nogil=True, schedule="dynamic", num_threads=n_threads):
-            _products_of_some(
-                &data[0], &minor[0], &indptr[0], &vectors[0, 0], &out[0, 0], k, min(k + at_once, n_major)
-            )
+            _sparse_products(&data[0], &minor[0], &indptr[0], vectors, out, k, min(k + at_once, n_major))
     elif n_threads <= 1:
         with nogil:
             for k in range(n_major):
-                _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
+                _dense_products(&data[0], length, vectors, out, k)
     else:
         for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
-            _products_of_one(&data[0], &minor[0] if not dense else NULL, indptr, dense, length, vectors, out, k)
+            _dense_products(&data[0], length, vectors, out, k)
 
 
-cdef void _products_of_some(
-    const real_t* data, const index_t* minor, const index_t* indptr, const double* vector, double* out,
-    Py_ssize_t first, Py_ssize_t last,
+cdef void _sparse_products(
+    const real_t* data, const index_t* minor, const index_t* indptr, const double[:, ::1] vectors,
+    double[:, ::1] out, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
-    cdef Py_ssize_t k, start = indptr[first], stop
-    for k in range(first, last):
-        stop = indptr[k + 1]
-        out[k] = column_dot(data + start, minor + start, stop - start, vector)
-        start = stop
-
-
-cdef inline void _products_of_one(
-    const real_t* data, const index_t* minor, const index_t[::1] indptr, bint dense, Py_ssize_t length,
-    const double[:, ::1] vectors, double[:, ::1] out, Py_ssize_t k,
-) noexcept nogil:
-    cdef Py_ssize_t r, start, size
-    cdef double[2] found
-    if dense:
-        for r in range(0, vectors.shape[0] - 1, 2):
-            dense_pair_dots(data + k * length, length, &vectors[r, 0], &vectors[r + 1, 0], found)
-            out[r, k], out[r + 1, k] = found[0], found[1]
-        if vectors.shape[0] % 2:
-            r = vectors.shape[0] - 1
-            out[r, k] = column_dot(data + k * length, <const index_t*> NULL, length, &vectors[r, 0])
-        return
-    start = indptr[k]
-    size = indptr[k + 1] - start
+    cdef Py_ssize_t r, k, start, stop
+    cdef const double* vector
+    cdef double* products
     for r in range(vectors.shape[0]):
-        out[r, k] = column_dot(data + start, minor + start, size, &vectors[r, 0]) if size else 0.0
+        vector, products, start = &vectors[r, 0], &out[r, 0], indptr[first]
+        for k in range(first, last):
+            stop = indptr[k + 1]
+            products[k] = column_dot(data + start, minor + start, stop - start, vector)
+            start = stop
+
+
+cdef inline void _dense_products(
+    const real_t* data, Py_ssize_t length, const double[:, ::1] vectors, double[:, ::1] out, Py_ssize_t k,
+) noexcept nogil:
+    cdef Py_ssize_t r
+    cdef double[2] found
+    for r in range(0, vectors.shape[0] - 1, 2):
+        dense_pair_dots(data + k * length, length, &vectors[r, 0], &vectors[r + 1, 0], found)
+        out[r, k], out[r + 1, k] = found[0], found[1]
+    if vectors.shape[0] % 2:
+        r = vectors.shape[0] - 1
+        out[r, k] = column_dot(data + k * length, <const int32_t*> NULL, length, &vectors[r, 0])
 
 
 def products_of_many(

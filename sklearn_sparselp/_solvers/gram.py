@@ -66,10 +66,7 @@ class GramCache:
 
     def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return the Gram matrix of these features, of which ``new`` are still missing."""
-        slots = self.places(features, new)
-        if features is new or np.array_equal(features, self._features):
-            return self._matrix[: features.size, : features.size].copy()
-        return taken(self._matrix, slots)
+        return taken(self._matrix, self.places(features, new))
 
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
@@ -172,10 +169,6 @@ class GramBlock:
     def bend(self, moved: np.ndarray, curvature: object = None) -> np.ndarray:
         """Return what ``combine`` gave as a change of the gradient; ``curvature`` is in the matrix already."""
         return self._matrix @ moved
-
-    def gram(self) -> np.ndarray:
-        """Return the Gram matrix of these columns."""
-        return taken(self._matrix, self._positions)
 
     @property
     def matrix(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from .._core._gram_path import lasso_on_gram
 from .._core._local_search import local_search
 from .certificate import Certifier
 from .gram import GramCache
-from .iterate import Iterate
+from .iterate import Iterate, finish
 from .lasso_path import far_from_origin
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED
@@ -88,17 +88,8 @@ class LocalFit:
             gradient = yield point.raw_gradient
             certificate = certifier.certify(point.w, point.prediction, point.raw_gradient, gradient)
             if certificate.holds(problem, tol):
-                return SolveResult(
-                    coef=point.w,
-                    intercept=point.intercept,
-                    objective=certificate.objective,
-                    dual_gap=certificate.dual_gap,
-                    fixed_point_residual=certificate.residual,
-                    n_iter=self._n_iter,
-                    converged=True,
-                    history=[problem.null_objective, certificate.objective],
-                    solver="cd",
-                )
+                history = [problem.null_objective, certificate.objective]
+                return finish("cd", point, certificate, self._n_iter, True, history)
             scores = certificate.violations
             scores[self._gram.features] = -np.inf
             n_violators, most = np.count_nonzero(scores > 0.0), max(GROWTH, np.count_nonzero(self._w))
@@ -120,6 +111,7 @@ class LocalFit:
         for strength in NEAR * (former / NEAR) ** (np.arange(n_stages - 1, -1, -1) / n_stages):
             if 0 < self._w.size < problem.n_usable:
                 reach = self._reach((yield self._point().raw_gradient))
+            reach[gram.features] = -np.inf
             self._join(reach, max(2.0 * strength - former, share * strength), LASSO_GROWTH)
             former, size, figures = strength, self._w.size, np.empty((1, 4))
             n_done = lasso_on_gram(
@@ -149,16 +141,14 @@ class LocalFit:
         self._search -= n_read
         return epochs < limit and gain > 0.0
 
-    def _join(self, scores: np.ndarray, above: float, most: int) -> int:
-        """Let the columns of the highest scores join, of those beyond a bound; return how many."""
-        scores[self._gram.features] = -np.inf
+    def _join(self, scores: np.ndarray, above: float, most: int) -> None:
+        """Let the columns of the highest scores join, of those beyond a bound; those here have none."""
         new = np.flatnonzero(scores > above)
         if new.size > most:
             new = new[np.argpartition(scores[new], -most)[-most:]]
         if new.size:
             self._gram.grow(new)
             self._w = np.concatenate([self._w, np.zeros(new.size)])
-        return new.size
 
     def _reach(self, gradient: np.ndarray) -> np.ndarray:
         """Return gradients as multiples of those at which features enter."""
