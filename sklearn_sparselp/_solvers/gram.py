@@ -66,7 +66,9 @@ class GramCache:
 
     def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return the Gram matrix of these features, of which ``new`` are still missing."""
-        return taken(self._matrix, self.places(features, new))
+        # First of all: the matrix may grow.
+        places = self.places(features, new)
+        return taken(self._matrix, places)
 
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
