@@ -218,7 +218,7 @@ cdef void profile(LossModels m) noexcept nogil:
         if shift != 0.0:
             for i in range(n):
                 f[i] += shift
-            m.intercept += shift
+            m.intercept = m.intercept + shift
     m.value = m.loss.differentiate(
         &m.y[0], f, &m.weights[0], n, &m.samples[m.here + 1, 0], &m.samples[m.here + 2, 0]
     )
@@ -250,9 +250,9 @@ cdef void judge(LossModels m, const int64_t* start, const int64_t* stop, double 
             penalty += strength * fabs(w[k])
         m.violation = fmax(m.violation, miss)
         if w[k] != 0.0 or pull > strength:
-            m.n_on += 1
-            m.n_stored += stop[k] - start[k]
-            m.outside |= not m.inside[k]
+            m.n_on = m.n_on + 1
+            m.n_stored = m.n_stored + stop[k] - start[k]
+            m.outside = m.outside or not m.inside[k]
     m.away = 0.0 if m.n_members else INFINITY
     if m.n_members and m.aged:
         for i in range(n):
@@ -269,7 +269,7 @@ cdef void judge(LossModels m, const int64_t* start, const int64_t* stop, double 
     pull = 1.0 / bound
     m.gap = penalty + pull * linear + 0.5 * (1.0 - pull) * (1.0 - pull) * bend
     if m.fit_intercept and total > 0.0:
-        m.gap += 0.5 * slope * slope / total
+        m.gap = m.gap + 0.5 * slope * slope / total
 
 
 cdef bint worn(LossModels m, bint by_gap, double target) noexcept nogil:
@@ -307,7 +307,7 @@ cdef void list_members(LossModels m, double near) noexcept nogil:
         m.inside[k] = m.columns[0, k] != 0.0 or fabs(m.columns[1, k]) > near * m.columns[2, k]
         if m.inside[k]:
             m.places[m.n_members] = k
-            m.n_members += 1
+            m.n_members = m.n_members + 1
 
 
 cdef bint finish(LossModels m, const real_t* data, const index_t* rows, int n_threads) noexcept nogil:
@@ -317,7 +317,7 @@ cdef bint finish(LossModels m, const real_t* data, const index_t* rows, int n_th
     m.total, m.complete = 0.0, True
     if m.fit_intercept:
         for i in range(m.samples.shape[1]):
-            m.total += m.samples[6, i]
+            m.total = m.total + m.samples[6, i]
         if not m.total > 0.0:
             return False
         products_of(data, rows, &m.starts[0], &m.stops[0], size, &m.samples[6, 0], sums, n_threads)
@@ -372,7 +372,7 @@ cdef bint step(
         if epochs >= 0:
             epochs -= walked
     m.order[fit.room_size] = fit.n_rows
-    m.work += fit.work + size * size
+    m.work = m.work + fit.work + size * size
     if epochs < 0:
         return False
     for k in range(size):
@@ -388,7 +388,7 @@ cdef bint step(
         value = m.loss.differentiate(
             &m.y[0], trial, &m.weights[0], n, &m.samples[m.there + 1, 0], &m.samples[m.there + 2, 0]
         )
-        m.work += LOSS_WORK * n
+        m.work = m.work + LOSS_WORK * n
         penalty = 0.0
         for k in range(size):
             old = m.columns[0, m.places[k]]
@@ -399,12 +399,12 @@ cdef bint step(
                 old = m.columns[0, m.places[k]]
                 m.columns[0, m.places[k]] = w[k] if length == 1.0 else old + length * change[k]
             m.value = value
-            m.intercept += length * shift
+            m.intercept = m.intercept + length * shift
             m.here, m.there = m.there, m.here
             m.by_chord = m.aged and length == 1.0
             m.aged, m.profiled = True, not m.fit_intercept
-            m.epochs += epochs
-            m.n_models += 1
+            m.epochs = m.epochs + epochs
+            m.n_models = m.n_models + 1
             if length < 1.0:
                 m.n_members = 0
             return True
@@ -436,7 +436,7 @@ cdef int fit_columns(
                 data, rows, start, stop, m.n_columns, &m.samples[m.here + 1, 0], &m.columns[1, 0], aim.n_threads
             )
             judge(m, start, stop, alpha)
-            m.work += m.n_all + LOSS_WORK * m.samples.shape[1]
+            m.work = m.work + m.n_all + LOSS_WORK * m.samples.shape[1]
             m.judged = True
         if m.n_on == 0:
             return ENDED
@@ -459,7 +459,7 @@ cdef int fit_columns(
             return WANTS_MATRIX if ask(m, alpha, aim.most_columns) else GAVE_UP
         if not m.complete and not finish(m, data, rows, aim.n_threads):
             return GAVE_UP
-        m.polishes -= near
+        m.polishes = m.polishes - near
         m.gap_before, m.violation_before = m.gap, m.violation
         if step(m, data, rows, alpha, aim.max_epochs - m.epochs, near, aim.n_threads):
             m.judged = False
