@@ -104,6 +104,7 @@ cdef class LossModels:
         self.here, self.there = 0, 3
         self.n_columns = self.n_members = 0
         self.begun = self.judged = self.wanted = False
+        self.inner, self.places = np.empty((9, 0)), np.empty(0, dtype=np.int64)
         self.grow(0)
 
     @property
