@@ -1,5 +1,6 @@
 """Settings and fixtures of the whole suite."""
 
+import functools
 import os
 import sys
 
@@ -15,6 +16,38 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The same examples in every run: a red test is red again.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40, database=None)
 settings.load_profile("suite")
+
+# Signalling NaN, and places far outside each array.
+POISONS = {
+    np.dtype(np.float32): 0x7FA00000,
+    np.dtype(np.float64): 0x7FF4000000000000,
+    np.dtype(np.int32): 0x40000000,
+    np.dtype(np.int64): 0x4000000000000000,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _arrays_are_empty_of_meaning():
+    """Fill what ``numpy.empty`` returns with values that show when they are read before they are written.
+
+    A signalling NaN makes NumPy warn in the first sum that reads it, and warnings are errors here.
+    """
+    patch = pytest.MonkeyPatch()
+    for name in ("empty", "empty_like"):
+        patch.setattr(np, name, _poisoned(getattr(np, name)))
+    yield
+    patch.undo()
+
+
+def _poisoned(make):
+    @functools.wraps(make)
+    def made(*args, **kwargs):
+        out = make(*args, **kwargs)
+        if isinstance(out, np.ndarray) and out.dtype in POISONS:
+            out.view(f"u{out.itemsize}")[...] = POISONS[out.dtype]
+        return out
+
+    return made
 
 
 @pytest.fixture(autouse=True, scope="session")

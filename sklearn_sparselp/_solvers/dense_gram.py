@@ -53,7 +53,8 @@ def dense_gram(
     n_parts = max(min(threads_for(n_columns * (n_new or n_columns) / 8 * n_samples), most_parts), 1)
     in_place = roots.size == 0 and data.dtype == np.float64 and are_neighbours(start, n_samples)
     room = np.empty((n_parts, 0 if in_place else rows_at_once * n_columns))
-    grams = out[np.newaxis] if n_parts == 1 else np.empty((n_parts, n_new, n_columns))
+    # Kernels write one triangle of the new columns' part; the sum of parts reads both.
+    grams = out[np.newaxis] if n_parts == 1 else np.zeros((n_parts, n_new, n_columns))
     products = np.empty((n_parts, vectors.shape[0], n_columns))
     with one_blas_thread(n_columns * n_samples):
         gram_of_parts(data, start, n_old, roots, scale, vectors, rows_at_once, room, grams, products)
