@@ -13,10 +13,13 @@ from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-@pytest.mark.parametrize("at_once", [1, 30, 10**6], ids=["row", "some rows", "all rows"])
+@pytest.mark.parametrize(
+    "at_once", [0, 1, 30, 10**6], ids=["products", "row", "some rows", "all rows"]
+)
 @pytest.mark.parametrize("even", [True, False], ids=["even", "weighted"])
 def test_a_gram_matrix_is_that_of_numpy(layout, at_once, even, monkeypatch):
-    monkeypatch.setattr(sparse_gram, "VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr(sparse_gram, "FEW", 0 if at_once else 7)
+    monkeypatch.setattr(sparse_gram, "VALUES_IN_ROOM", at_once or 1)
     rng = np.random.default_rng(0)
     X, _ = regression(5, 50, 14, density=0.4)
     X[:, 3] = 0.0
