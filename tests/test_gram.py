@@ -12,14 +12,23 @@ from sklearn_sparselp._solvers.design import Design
 from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
 
+# Settings of `sparse_gram`: few new columns, which rows are turned at once, full columns, panels.
+WAYS = {
+    "panels": {"FEW": 7},
+    "small panels": {"FEW": 7, "WIDTHS": np.array([4]), "PANEL_VALUES": 24},
+    "row": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 1},
+    "some rows": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 30, "VALUES_OF_SHARE": 5},
+    "all rows": {"FEW": 0, "FULL": 2.0},
+    "panels and rows": {"FEW": 0, "FULL": 0.4, "WIDTHS": np.array([4]), "VALUES_IN_ROOM": 30},
+}
+
+
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-@pytest.mark.parametrize(
-    "at_once", [0, 1, 30, 10**6], ids=["products", "row", "some rows", "all rows"]
-)
+@pytest.mark.parametrize("way", sorted(WAYS))
 @pytest.mark.parametrize("even", [True, False], ids=["even", "weighted"])
-def test_a_gram_matrix_is_that_of_numpy(layout, at_once, even, monkeypatch):
-    monkeypatch.setattr(sparse_gram, "FEW", 0 if at_once else 7)
-    monkeypatch.setattr(sparse_gram, "VALUES_IN_ROOM", at_once or 1)
+def test_a_gram_matrix_is_that_of_numpy(layout, way, even, monkeypatch):
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(sparse_gram, name, value)
     rng = np.random.default_rng(0)
     X, _ = regression(5, 50, 14, density=0.4)
     X[:, 3] = 0.0

@@ -99,12 +99,12 @@ def test_gram_matrices_of_many_rows_at_a_time(monkeypatch, shared_out):
 
     X = sparse_columns(4, (997, 40), 0.3)
     block = Design(X).columns(np.arange(40))
-    for n_old in (0, 40 - sparse_gram.FEW):
-        expected = (X.T @ X).toarray()[n_old:]
-        for room in (2**16, 50):
-            monkeypatch.setattr(sparse_gram, "VALUES_IN_ROOM", room)
+    for full, room in ((2.0, 2**16), (2.0, 50), (0.3, 50)):
+        monkeypatch.setattr(sparse_gram, "FULL", full)
+        monkeypatch.setattr(sparse_gram, "VALUES_IN_ROOM", room)
+        for n_old in (0, 5, 40 - sparse_gram.FEW):
             whole = block.gram(np.ones(997), n_old)
-            assert_allclose(whole, expected, atol=1e-12)
+            assert_allclose(whole, (X.T @ X).toarray()[n_old:], atol=1e-12)
             for count in COUNTS:
                 with threadpool_limits(count, user_api="openmp"):
                     np.testing.assert_array_equal(block.gram(np.ones(997), n_old), whole)

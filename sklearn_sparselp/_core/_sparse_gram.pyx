@@ -1,9 +1,9 @@
-# Gram matrices of sparse columns: turned into row storage, each value meets the others of its row; of few new columns,
-# products of all with four of these at once. Sums do not depend on the number of threads.
+# Gram matrices of sparse columns: turned into row storage, each value meets the others of its row; written side by
+# side as a dense panel, columns meet each value of another at once. Sums do not depend on the number of threads.
 
 from cython.parallel cimport prange
 
-from ._columns cimport columns_with_four, first_from
+from ._columns cimport column_with_panel, first_from
 from ._types cimport index_t, int32_t, int64_t, real_t
 
 
@@ -46,6 +46,7 @@ def turn_rows(
     const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
     int64_t[:, ::1] reached not None,    # IN/OUT, (n_threads, n_columns), where the rows of each thread begin, and end
     int64_t[::1] places not None,        # WORK, (bounds[-1] - bounds[0],)
+    const int32_t[::1] names not None,   # IN, (n_columns,), ascending, what columns are called in the rows
     int32_t[::1] columns not None,       # OUT, ascending in each row
     double[::1] values not None,         # OUT
 ):
@@ -57,14 +58,14 @@ def turn_rows(
     for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
         _turn_some(
             data, rows, stop, indptr, bounds[0], bounds[thread], bounds[thread + 1], &reached[thread, 0], places,
-            columns, values,
+            names, columns, values,
         )
 
 
 cdef void _turn_some(
     const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] indptr,
-    Py_ssize_t base, Py_ssize_t first, Py_ssize_t end, int64_t* reached, int64_t[::1] places, int32_t[::1] columns,
-    double[::1] values,
+    Py_ssize_t base, Py_ssize_t first, Py_ssize_t end, int64_t* reached, int64_t[::1] places, const int32_t[::1] names,
+    int32_t[::1] columns, double[::1] values,
 ) noexcept nogil:
     cdef Py_ssize_t k, i, entry, place
     for i in range(first, end):
@@ -74,7 +75,7 @@ cdef void _turn_some(
         while entry < stop[k] and rows[entry] < end:
             i = rows[entry] - base
             place = places[i]
-            columns[place] = <int32_t> k
+            columns[place] = names[k]
             values[place] = data[entry]
             places[i] = place + 1
             entry += 1
@@ -105,20 +106,20 @@ def gram_of_rows(
     const int32_t[::1] columns not None,   # IN, ascending in each row
     const double[::1] values not None,     # IN
     Py_ssize_t n_old,
-    const int64_t[::1] shares not None,    # IN, (n_threads + 1,), from n_old to n_columns
+    const int64_t[::1] shares not None,    # IN, (n_shares + 1,), from n_old to n_columns
     const double[::1] curvature not None,  # IN, (n_rows,)
     double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), rows contiguous
+    int n_threads,
 ):
     """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
 
-    Thread t makes the columns a from shares[t] up to shares[t + 1].
+    The columns a from shares[k] up to shares[k + 1] are made at once.
     """
-    cdef Py_ssize_t thread, n_threads = shares.shape[0] - 1, stride = out.strides[0] // <Py_ssize_t> sizeof(double)
-    for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
-        if shares[thread] < shares[thread + 1]:
+    cdef Py_ssize_t k, n_shares = shares.shape[0] - 1, stride = out.strides[0] // <Py_ssize_t> sizeof(double)
+    for k in prange(n_shares, nogil=True, schedule="dynamic", num_threads=n_threads):
+        if shares[k] < shares[k + 1]:
             _add_products(
-                indptr, columns, values, shares[thread], shares[thread + 1], curvature,
-                &out[shares[thread] - n_old, 0], stride,
+                indptr, columns, values, shares[k], shares[k + 1], curvature, &out[shares[k] - n_old, 0], stride,
             )
 
 
@@ -141,48 +142,69 @@ cdef void _add_products(
             entry -= 1
 
 
-# Columns that a thread takes at once.
-cdef Py_ssize_t COLUMNS_AT_ONCE = 16
-
-
-def gram_of_few(
+def panel_products(
     const real_t[::1] data not None,       # IN
-    const index_t[::1] rows not None,      # IN
+    const index_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_columns,)
     const int64_t[::1] stop not None,      # IN, (n_columns,)
-    Py_ssize_t n_old,
+    const int64_t[::1] chosen not None,    # IN, (n_chosen,), places of columns
+    const int64_t[::1] others not None,    # IN, (n_others,), places of columns
+    const int64_t[::1] shares not None,    # IN, (n_threads + 1,), of the others those of each thread
     const double[::1] curvature not None,  # IN, (n_samples,)
-    double[:, ::1] fours not None,         # WORK, (n_samples, 4), zeros
-    double[:, ::1] products not None,      # WORK, (4, n_columns)
-    double[:, :] out not None,             # OUT, (n_columns - n_old, n_columns), rows contiguous
-    int n_threads,
+    double[:, ::1] panel not None,         # WORK, (rows_at_once, width), width 4, 8, 16 or 32 and not below n_chosen
+    int64_t[::1] reached not None,         # WORK, (n_chosen + n_others,)
+    double[:, ::1] sums not None,          # OUT, (n_others, width)
 ):
-    """Fill ``out[a - n_old, b]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a from n_old and all b."""
-    cdef Py_ssize_t first, last, a, k, entry, n_columns = start.shape[0], n_chunks
-    n_chunks = (n_columns - 1) // COLUMNS_AT_ONCE + 1
-    for first in range(n_old, n_columns, 4):
-        last = min(first + 4, n_columns)
-        for a in range(first, last):
-            for entry in range(start[a], stop[a]):
-                fours[rows[entry], a - first] = curvature[rows[entry]] * data[entry]
-        for k in prange(n_chunks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            _with_four(
-                &data[0], &rows[0], start, stop, k * COLUMNS_AT_ONCE, min((k + 1) * COLUMNS_AT_ONCE, n_columns),
-                &fours[0, 0], products, last - first,
-            )
-        for a in range(first, last):
-            out[a - n_old] = products[a - first]
-            for entry in range(start[a], stop[a]):
-                fours[rows[entry], a - first] = 0.0
+    """Fill ``sums[k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
+
+    The chosen columns are written side by side as a dense panel, some rows at a time: a value of another column then meets
+    all of them at once.
+    """
+    cdef Py_ssize_t k, first = 0, end, thread, n_samples = curvature.shape[0], n_chosen = chosen.shape[0]
+    cdef Py_ssize_t rows_at_once = panel.shape[0], n_threads = shares.shape[0] - 1, n_groups = (n_chosen + 7) // 8
+    for k in range(n_chosen):
+        reached[k] = start[chosen[k]]
+    for k in range(others.shape[0]):
+        reached[n_chosen + k] = start[others[k]]
+    sums[:, :] = 0.0
+    with nogil:
+        while first < n_samples:
+            end = min(first + rows_at_once, n_samples)
+            # Eight columns are what a line of memory holds.
+            for k in prange(n_groups, schedule="static", num_threads=<int> min(n_threads, n_groups)):
+                _fill_panel(data, rows, stop, chosen, 8 * k, min(8 * k + 8, n_chosen), curvature, first, end, panel, reached)
+            for thread in prange(n_threads, schedule="static", num_threads=<int> n_threads):
+                _add_panel(
+                    data, rows, stop, others, shares[thread], shares[thread + 1], first, end, panel, &reached[n_chosen], sums
+                )
+            first = end
 
 
-cdef void _with_four(
-    const real_t* data, const index_t* rows, const int64_t[::1] start, const int64_t[::1] stop, Py_ssize_t first,
-    Py_ssize_t last, const double* fours, double[:, ::1] products, Py_ssize_t n_fours,
+cdef void _fill_panel(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] chosen, Py_ssize_t head,
+    Py_ssize_t tail, const double[::1] curvature, Py_ssize_t first, Py_ssize_t end, double[:, ::1] panel,
+    int64_t[::1] reached,
 ) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef index_t[2] ends
-    for k in range(first, last):
-        # Counted from where the column begins: indices of 32 bits may not count all values.
-        ends[0], ends[1] = 0, <index_t> (stop[k] - start[k])
-        columns_with_four(data + start[k], rows + start[k], ends, 0, 1, fours, &products[0, k], products.shape[1], n_fours)
+    cdef Py_ssize_t i, k, entry, last
+    for i in range(end - first):
+        for k in range(head, min(head + 8, panel.shape[1])):
+            panel[i, k] = 0.0
+    for k in range(head, tail):
+        entry, last = reached[k], stop[chosen[k]]
+        while entry < last and rows[entry] < end:
+            panel[rows[entry] - first, k] = curvature[rows[entry]] * data[entry]
+            entry += 1
+        reached[k] = entry
+
+
+cdef void _add_panel(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] others, Py_ssize_t head,
+    Py_ssize_t tail, Py_ssize_t first, Py_ssize_t end, const double[:, ::1] panel, int64_t* reached, double[:, ::1] sums,
+) noexcept nogil:
+    cdef Py_ssize_t k, entry, width = panel.shape[1]
+    for k in range(head, tail):
+        entry = reached[k]
+        if entry < stop[others[k]]:
+            reached[k] += column_with_panel(
+                &data[entry], &rows[entry], stop[others[k]] - entry, first, end, width, &panel[0, 0], &sums[k, 0]
+            )

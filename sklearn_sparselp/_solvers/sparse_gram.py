@@ -5,18 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._dense import mirror
-from .._core._sparse_gram import advance, count_rows, gram_of_few, gram_of_rows, turn_rows
+from .._core._sparse_gram import advance, count_rows, gram_of_rows, panel_products, turn_rows
 from .._threads import threads_for
 
 # Values that a thread turns before they are used and others take their room: 0.8 MB, what a second-level cache holds.
 # With 1712798 values in 1500 columns: 11 ms; 20 with half as many and 14 with four times as many.
 VALUES_IN_ROOM = 65_536
-# So many new columns cost less as products of all with four of them at once.
-FEW = 12
-# Values a row at least: four vectors over the samples are then little beside the columns.
-SPARSEST = 2
 # What it takes to turn a value, in values that are multiplied.
 TURN = 6
+# Columns that are written side by side as a panel, and what a panel may hold at a time: 256 kB.
+WIDTHS = np.array([4, 8, 16, 32])
+PANEL_VALUES = 32_768
+# So many new columns cost less as a panel, and so do those that hold a value in so large a part of the rows. 32 more in
+# 1500 columns: 10 ms, 14 by rows; all 1500: 90 ms, 100 with 0.3, 130 without panels, and 190 by panels alone.
+FEW = 32
+FULL = 0.15
+# Values of the matrix that are made at once: half of them, 1 MB, are below its diagonal.
+VALUES_OF_SHARE = 2**18
+# What a panel's row costs beside a value that is multiplied alone.
+PANEL_ROW = 2
 
 
 def sparse_gram(
@@ -25,25 +32,71 @@ def sparse_gram(
 ) -> np.ndarray:  # fmt: skip
     """Return ``X[:, n_old:].T @ diag(curvature) @ X`` for the columns ``data[start[k]:stop[k]]`` with ascending rows.
 
-    Each thread makes some of the columns of the matrix, so that sums are the same for any number of threads.
+    Full columns meet the others as dense panels; of the rest each value meets the others of its row. Each thread makes
+    some of the columns of the matrix, so that sums are the same for any number of threads.
     """
     n_samples, sizes, size = curvature.size, stop - start, start.size
     out = np.empty((size - n_old, size)) if out is None else out
-    stored = int(sizes.sum())
-    if not out.size or not stored:
-        out[:] = 0.0
-        return out
-    if size - n_old <= FEW and SPARSEST * n_samples <= stored:
-        fours, products = np.zeros((n_samples, 4)), np.empty((4, size))
-        gram_of_few(data, rows, start, stop, n_old, curvature, fours, products, out, threads_for(stored))
-        return out
     out[:] = 0.0
+    if not out.size or not sizes.any():
+        return out
+    full = sizes > FULL * n_samples
+    if size - n_old <= FEW:
+        full = np.arange(size) >= n_old
+    within = data, rows, start, stop, curvature
+    widest = int(WIDTHS[-1])
+    new, left = n_old + np.flatnonzero(full[n_old:]), np.ones(size, dtype=np.bool_)
+    for first in range(0, new.size, widest):
+        chosen, others = new[first : first + widest], np.flatnonzero(left)
+        sums = _panel_sums(*within, chosen, others)
+        out[np.ix_(chosen - n_old, others)] = sums.T
+        late = others >= n_old
+        out[np.ix_(others[late] - n_old, chosen)] = sums[late]
+        left[chosen] = False
+    old, sparse_new = np.flatnonzero(full[:n_old]), n_old + np.flatnonzero(~full[n_old:])
+    if sparse_new.size:
+        for first in range(0, old.size, widest):
+            chosen = old[first : first + widest]
+            out[np.ix_(sparse_new - n_old, chosen)] = _panel_sums(*within, chosen, sparse_new)
+        _add_by_rows(*within, np.flatnonzero(~full), n_old, out)
+    mirror(out[:, n_old:])
+    return out
+
+
+def _panel_sums(
+    data: np.ndarray, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, curvature: np.ndarray, chosen: np.ndarray,
+    others: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Return ``X[:, others].T @ diag(curvature) @ X[:, chosen]`` for at most as many chosen columns as a panel has."""
+    width = int(WIDTHS[np.searchsorted(WIDTHS, chosen.size)])
+    stored = np.cumsum(stop[others] - start[others])
+    n_threads = min(threads_for(PANEL_ROW * width // WIDTHS[0] * stored[-1]), others.size)
+    shares = np.searchsorted(stored, stored[-1] * np.arange(n_threads + 1) // n_threads)
+    shares[0], shares[-1] = 0, others.size
+    panel = np.empty((min(PANEL_VALUES // width, curvature.size), width))
+    sums = np.empty((others.size, width))
+    reached = np.empty(chosen.size + others.size, dtype=np.int64)
+    panel_products(data, rows, start, stop, chosen, others, shares, curvature, panel, reached, sums)
+    return sums[:, : chosen.size]
+
+
+def _add_by_rows(
+    data: np.ndarray, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, curvature: np.ndarray, places: np.ndarray,
+    n_old: int, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Add the products of the columns at these places to their lower triangle in ``out``."""
+    start, stop, n_samples = start[places], stop[places], curvature.size
+    sizes = stop - start
+    stored = int(sizes.sum())
+    if not stored:
+        return
     # Additions of each new column: its values meet those before it in their rows.
-    additions = sizes[n_old:] * (np.cumsum(sizes)[n_old:] / n_samples)
+    late = places >= n_old
+    additions = sizes[late] * (np.cumsum(sizes)[late] / n_samples)
     n_threads = min(threads_for(additions.sum() + TURN * stored), n_samples)
-    n_shares = min(n_threads, size - n_old)
+    n_shares = min(max(n_threads, out.size // VALUES_OF_SHARE), additions.size)
     goals = additions.sum() * np.arange(1, n_shares) / n_shares
-    shares = np.array([n_old, *(n_old + np.searchsorted(np.cumsum(additions), goals)), size], dtype=np.int64)
+    shares = np.array([n_old, *places[late][np.searchsorted(np.cumsum(additions), goals)], out.shape[1]], dtype=np.int64)
     counts = np.zeros(n_samples + 1, dtype=np.int64)
     bounds = np.linspace(0, n_samples, n_threads + 1).astype(np.int64)
     count_rows(rows, start, stop, bounds, counts[1:])
@@ -54,14 +107,12 @@ def sparse_gram(
     bounds[0], bounds[-1] = 0, n_samples
     rounds = bounds[::n_threads]
     most, most_rows = int(np.diff(indptr[rounds]).max()), int(np.diff(rounds).max())
-    columns, values, places = np.empty(most, np.int32), np.empty(most), np.empty(most_rows, np.int64)
-    reached = np.tile(start, (n_threads, 1))
+    columns, values, room = np.empty(most, np.int32), np.empty(most), np.empty(most_rows, np.int64)
+    reached, names = np.tile(start, (n_threads, 1)), places.astype(np.int32)
     for k in range(0, n_parts, n_threads):
         part = bounds[k : k + n_threads + 1]
         for thread in range(n_threads):
             advance(rows, stop, part[thread], reached[thread])
-        turn_rows(data, rows, stop, indptr, part, reached, places, columns, values)
+        turn_rows(data, rows, stop, indptr, part, reached, room, names, columns, values)
         first, last = part[0], part[-1]
-        gram_of_rows(indptr[first : last + 1], columns, values, n_old, shares, curvature[first:last], out)
-    mirror(out[:, n_old:])
-    return out
+        gram_of_rows(indptr[first : last + 1], columns, values, n_old, shares, curvature[first:last], out, n_threads)
