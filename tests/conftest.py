@@ -28,7 +28,7 @@ POISONS = {
 
 @pytest.fixture(autouse=True, scope="session")
 def _arrays_are_empty_of_meaning():
-    """Fill what ``numpy.empty`` returns with values that show when they are read before they are written.
+    """Fill what ``numpy.empty`` returns with values that show when they are read unwritten.
 
     A signalling NaN makes NumPy warn in the first sum that reads it, and warnings are errors here.
     """

@@ -11,7 +11,6 @@ from sklearn_sparselp._solvers import sparse_gram
 from sklearn_sparselp._solvers.design import Design
 from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
-
 # Settings of `sparse_gram`: few new columns, which rows are turned at once, full columns, panels.
 WAYS = {
     "panels": {"FEW": 7},

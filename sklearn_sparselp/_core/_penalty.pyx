@@ -5,7 +5,6 @@ from libc.math cimport INFINITY, NAN, fabs, isinf, pow, sqrt
 
 import numpy as np
 
-from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
 from ._prox cimport lp_prox, lp_prox_init, rough_inverse_cbrt
@@ -433,111 +432,6 @@ def entry_gradients(Penalty penalty not None, const double[::1] lipschitz not No
         for j in range(lipschitz.shape[0]):
             out[j] = penalty.entry_gradient(lipschitz[j], j)
     return result
-
-
-# Share of the gradient that it takes to enter below which a coefficient is far from entering.
-cdef double FAR = 0.5
-# Features that a thread looks at before it takes others.
-cdef Py_ssize_t FEATURES_AT_ONCE = 65_536
-
-
-def violations(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,
-               const double[::1] lipschitz not None, const double[::1] entry not None, double[::1] out not None,
-               int n_threads=1):
-    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|``.
-
-    A coefficient that is zero and stays zero gets ``|gradient_j| / entry_j - 1``, at most 0, instead: how near
-    it is to entering; -1 where that is far.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        Bound to ``lipschitz``.
-    w, gradient : ndarray of shape (n_features,), dtype float64
-        Coefficients and gradient of the smooth part, ridge included.
-    lipschitz : ndarray of shape (n_features,), dtype float64
-        The bounds L_j; 0 marks a coordinate that stays at 0.
-    entry : ndarray of shape (n_features,), dtype float64
-        From `entry_gradients`: zero coordinates below it are not evaluated. Empty: they are computed, for penalties
-        where that is cheap.
-    out : ndarray of shape (n_features,), dtype float64
-        Written; may be ``gradient`` itself.
-    n_threads : int
-        The result does not depend on it.
-
-    Returns
-    -------
-    largest : float
-        Largest violation, at least 0.
-    bound : float
-        ``max_j |gradient_j| / entry_j``, `dual_bound` where the ``entry_j`` are strengths: an L1 norm without a ridge.
-    """
-    cdef Py_ssize_t piece, n_features = w.shape[0], n_pieces = (n_features + FEATURES_AT_ONCE - 1) // FEATURES_AT_ONCE
-    cdef double largest = 0.0, bound = 0.0
-    cdef double[:, ::1] most = np.empty((n_pieces, 2))
-    for piece in prange(n_pieces, nogil=True, schedule="static", num_threads=n_threads):
-        _violations_of(
-            penalty, w, gradient, lipschitz, entry, piece * FEATURES_AT_ONCE,
-            min((piece + 1) * FEATURES_AT_ONCE, n_features), out, &most[piece, 0],
-        )
-    for piece in range(n_pieces):
-        largest = max(largest, most[piece, 0])
-        bound = max(bound, most[piece, 1])
-    return largest, bound
-
-
-cdef void _violations_of(
-    Penalty penalty, const double[::1] w, const double[::1] gradient, const double[::1] lipschitz,
-    const double[::1] entry, Py_ssize_t first, Py_ssize_t last, double[::1] out, double* most,
-) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double largest = 0.0, violation, pull, size, limit, bound = 0.0
-    cdef double near = FAR * penalty.least_entry(), low = 0.0, high = 0.0
-    cdef bint positive = penalty.positive, kept = entry.shape[0] > 0
-    for j in range(first, last):
-        pull = gradient[j]
-        if near > 0.0 and w[j] == 0.0 and fabs(pull) < near:
-            if pull < low:
-                low = pull
-            elif pull > high:
-                high = pull
-            out[j] = -1.0
-            continue
-        limit = entry[j] if kept else penalty.entry_gradient(lipschitz[j], j)
-        size = -pull if positive else fabs(pull)
-        # No division where it does not matter.
-        if size > bound * limit and limit > 0.0:
-            bound = size / limit
-        size = fabs(pull)
-        if w[j] == 0.0 and size <= limit:
-            out[j] = size / limit - 1.0 if size > FAR * limit and limit > 0.0 else -1.0
-            continue
-        if isinf(limit):
-            violation = -1.0
-        else:
-            violation = lipschitz[j] * fabs(w[j] - penalty.update(w[j] - pull / lipschitz[j], lipschitz[j], j))
-        out[j] = violation
-        if violation > largest:
-            largest = violation
-    if near > 0.0:
-        size = -low if positive or -low > high else high
-        if size * FAR > bound * near:
-            bound = size * FAR / near
-    most[0], most[1] = largest, bound
-
-
-def violation_on(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] w not None,
-                 const double[::1] gradient not None, const double[::1] lipschitz not None):
-    """Return ``max_k L_j |w_k - T_j(w_k - gradient_k / L_j)|`` over some features, ``j = features[k]``, L_j above 0."""
-    cdef Py_ssize_t j, k
-    cdef double largest = 0.0, violation
-    with nogil:
-        for k in range(w.shape[0]):
-            j = features[k]
-            violation = lipschitz[j] * fabs(w[k] - penalty.update(w[k] - gradient[k] / lipschitz[j], lipschitz[j], j))
-            if violation > largest:
-                largest = violation
-    return largest
 
 
 def updates(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] w not None,

@@ -57,8 +57,8 @@ def turn_rows(
     cdef Py_ssize_t thread, n_threads = bounds.shape[0] - 1
     for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
         _turn_some(
-            data, rows, stop, indptr, bounds[0], bounds[thread], bounds[thread + 1], &reached[thread, 0], places,
-            names, columns, values,
+            data, rows, stop, indptr, bounds[0], bounds[thread], bounds[thread + 1], &reached[thread, 0],
+            places, names, columns, values,
         )
 
 
@@ -157,8 +157,8 @@ def panel_products(
 ):
     """Fill ``sums[k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
 
-    The chosen columns are written side by side as a dense panel, some rows at a time: a value of another column then meets
-    all of them at once.
+    The chosen columns are written side by side as a dense panel, some rows at a time: a value of another column then
+    meets all of them at once.
     """
     cdef Py_ssize_t k, first = 0, end, thread, n_samples = curvature.shape[0], n_chosen = chosen.shape[0]
     cdef Py_ssize_t rows_at_once = panel.shape[0], n_threads = shares.shape[0] - 1, n_groups = (n_chosen + 7) // 8
@@ -172,18 +172,21 @@ def panel_products(
             end = min(first + rows_at_once, n_samples)
             # Eight columns are what a line of memory holds.
             for k in prange(n_groups, schedule="static", num_threads=<int> min(n_threads, n_groups)):
-                _fill_panel(data, rows, stop, chosen, 8 * k, min(8 * k + 8, n_chosen), curvature, first, end, panel, reached)
+                _fill_panel(
+                    data, rows, stop, chosen, 8 * k, min(8 * k + 8, n_chosen), curvature, first, end, panel, reached
+                )
             for thread in prange(n_threads, schedule="static", num_threads=<int> n_threads):
                 _add_panel(
-                    data, rows, stop, others, shares[thread], shares[thread + 1], first, end, panel, &reached[n_chosen], sums
+                    data, rows, stop, others, shares[thread], shares[thread + 1], first, end, panel, &reached[n_chosen],
+                    sums,
                 )
             first = end
 
 
 cdef void _fill_panel(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] chosen, Py_ssize_t head,
-    Py_ssize_t tail, const double[::1] curvature, Py_ssize_t first, Py_ssize_t end, double[:, ::1] panel,
-    int64_t[::1] reached,
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] chosen,
+    Py_ssize_t head, Py_ssize_t tail, const double[::1] curvature, Py_ssize_t first, Py_ssize_t end,
+    double[:, ::1] panel, int64_t[::1] reached,
 ) noexcept nogil:
     cdef Py_ssize_t i, k, entry, last
     for i in range(end - first):
@@ -198,8 +201,9 @@ cdef void _fill_panel(
 
 
 cdef void _add_panel(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] others, Py_ssize_t head,
-    Py_ssize_t tail, Py_ssize_t first, Py_ssize_t end, const double[:, ::1] panel, int64_t* reached, double[:, ::1] sums,
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] others,
+    Py_ssize_t head, Py_ssize_t tail, Py_ssize_t first, Py_ssize_t end, const double[:, ::1] panel, int64_t* reached,
+    double[:, ::1] sums,
 ) noexcept nogil:
     cdef Py_ssize_t k, entry, width = panel.shape[1]
     for k in range(head, tail):

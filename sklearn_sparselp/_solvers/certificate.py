@@ -15,14 +15,16 @@ from .._core._penalty import (
     smooth_terms,
     total_on,
     updates,
-    violations,
 )
+from .._core._violations import violations
 from .._threads import threads_for
 from .design import ColumnBlock
 from .problem import Problem
 
 # Differences of objectives below this fraction are rounding.
 ROUNDING = 1e-15
+# A zero coefficient is near to entering when its gradient is within this fraction of what it takes.
+NEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Certificate:
         zero, and near 0 where it is near to entering.
     violation : float
         The largest of them.
+    candidates : ndarray of shape (n_candidates,), dtype int64
+        In ascending order the features that have a coefficient, and those that are near to entering.
     """
 
     objective: float
@@ -49,6 +53,7 @@ class Certificate:
     residual: float
     violations: np.ndarray
     violation: float
+    candidates: np.ndarray
 
     def holds(self, problem: Problem, tol: float) -> bool:
         """Whether the stopping rule is met: the gap where the problem is convex, else the residual.
@@ -100,8 +105,12 @@ class Certifier:
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
         out = gradient if self._overwrite else np.empty_like(w)
-        violation, bound = violations(penalty, w, gradient, problem.lipschitz, problem.entry, out, threads_for(w.size))
-        objective = problem.objective(w, prediction)
+        room = np.empty(w.size, dtype=np.int64)
+        violation, bound, n_found = violations(
+            penalty, w, gradient, problem.lipschitz, problem.entry, out, NEAR, room, threads_for(w.size)
+        )
+        candidates = room[:n_found].copy()
+        objective = problem.objective(w[candidates], prediction, candidates)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
             violation = self._true_violation(w, prediction, gradient, objective, out)
         scale = problem.gradient_scale
@@ -111,7 +120,7 @@ class Certifier:
             self._best_dual = max(self._best_dual, self._dual_value(w, raw_gradient, smooth_gradient, bound))
             # A dual value above the primal one is rounding.
             gap = max(objective - self._best_dual, 0.0)
-        return Certificate(objective, gap, residual, out, violation)
+        return Certificate(objective, gap, residual, out, violation, candidates)
 
     def _true_violation(
         self, w: np.ndarray, prediction: np.ndarray, gradient: np.ndarray, objective: float, out: np.ndarray

@@ -8,7 +8,8 @@ import numpy as np
 
 from .._core._cd import QuadraticModel, sweep
 from .._core._gram_path import lasso_on_gram
-from .._core._penalty import smooth_terms, total_on, violation_on
+from .._core._penalty import smooth_terms, total_on
+from .._core._violations import violation_on
 from .certificate import Certificate, has_gap_on_gram, has_restricted_gap, restricted_gap
 from .design import ColumnBlock
 from .gram import GRAM_GAIN, GramBlock, GramCache, subtract_outer
@@ -26,7 +27,7 @@ EPOCHS_BEFORE_NEWTON_NONCONVEX = 10
 EPOCHS_BETWEEN_NEWTON = 60
 # Signs that have not stood still for so many epochs get a step all the same where squared error is convex: of 1640 on
 # mice_bmi, 1222 of its columns repeated, some always change.
-EPOCHS_OF_UNREST = 30
+EPOCHS_OF_UNREST = 20
 # On the Gram matrix of a few features so many are still cheaper: 442 x 10 values took 160 at alpha_max/100.
 EPOCHS_OF_FEW_FEATURES = 300
 # Losses that are not quadratic: models in one working set, epochs in one model, and how far a model is solved

@@ -156,12 +156,12 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
     Iterate or None
         None where no coordinate moves.
     """
-    features = np.flatnonzero(certificate.violations > tol)
+    features = certificate.candidates
+    features = features[certificate.violations[features] > tol]
     most = max(SMALLEST_SWEEP, int(np.count_nonzero(point.w)))
     if features.size > most:
         values = certificate.violations[features]
         features = np.sort(features[np.argpartition(values, features.size - most)[-most:]])
-    features = features.astype(np.int64, copy=False)
     if np.isinf(problem.loss.curvature_bound):
         return _improve_each(problem, point, features)
     moved = None

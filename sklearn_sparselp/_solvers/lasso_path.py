@@ -44,6 +44,7 @@ NEAR_MEAN = 30.0
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
+NO_FEATURES = np.empty(0, dtype=np.int64)
 # With a ridge a factor may be 0.
 NO_FACTOR_BELOW = 1e-100
 
@@ -84,7 +85,7 @@ class Batch:
         coef[self.features] = self.coefs[k]
         figures = self.objectives, self.dual_gaps, self.residuals
         objective, gap, residual = (float(values[k]) for values in figures)
-        certificate = Certificate(objective, gap, residual, coef, float(self.violations[k]))
+        certificate = Certificate(objective, gap, residual, coef, float(self.violations[k]), NO_FEATURES)
         return result_of(coef, float(self.intercepts[k]), certificate, int(self.n_iters[k]))
 
 
@@ -380,7 +381,8 @@ class LassoPath:
     def _certificate(self, figures: np.ndarray) -> Certificate:
         objective, gap, violation = map(float, figures)
         scale = self._problem.gradient_scale
-        return Certificate(objective, gap, violation / scale if scale > 0.0 else 0.0, NO_FACTOR, violation)
+        residual = violation / scale if scale > 0.0 else 0.0
+        return Certificate(objective, gap, residual, NO_FACTOR, violation, NO_FEATURES)
 
     def _factors(self, features: np.ndarray) -> np.ndarray:
         factor = self._problem.penalty.penalty_factor

@@ -191,7 +191,8 @@ class ModelPath:
 
     def _join(self, certificate: Certificate) -> bool:
         """Let the largest violators join; return whether there are any."""
-        violators = np.flatnonzero((certificate.violations > 0.0) & ~self._inside)
+        found = certificate.candidates
+        violators = found[(certificate.violations[found] > 0.0) & ~self._inside[found]]
         self._inside[self._largest(violators, certificate.violations)] = True
         self._take(self._inside)
         return bool(violators.size)

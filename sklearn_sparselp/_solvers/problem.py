@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from .._core._loss import Loss
-from .._core._penalty import Penalty, entry_gradients, total
+from .._core._penalty import Penalty, entry_gradients, total, total_on
 from .design import ColumnBlock, Design
 from .gram import GramCache
 from .support_newton import SupportModel
@@ -263,9 +263,10 @@ class Problem:
             intercept += rest
         return prediction, intercept
 
-    def objective(self, w: np.ndarray, prediction: np.ndarray) -> float:
-        """Return F_tau at coefficients w and their predictions."""
-        return self.loss.value(self.y, prediction, self.weights) + total(self.penalty, w)
+    def objective(self, w: np.ndarray, prediction: np.ndarray, features: np.ndarray | None = None) -> float:
+        """Return F_tau at coefficients w, of some features or of all, and their predictions."""
+        size = total(self.penalty, w) if features is None else total_on(self.penalty, features, w)
+        return self.loss.value(self.y, prediction, self.weights) + size
 
     @property
     def uniform_curvature(self) -> float | None:

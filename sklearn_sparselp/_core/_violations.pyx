@@ -1,0 +1,166 @@
+# How far each coordinate is from a fixed point, and which ones have a coefficient or are near to getting one.
+
+from libc.math cimport fabs, isinf
+
+import numpy as np
+
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t
+
+from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_CLONES
+from ._penalty cimport Penalty
+
+cdef extern from *:
+    """
+    /* Whether coefficients are all zero and gradients all smaller than `far`; then their span is widened to these. */
+    SPARSELP_CLONES static int sparselp_all_far(const double *g, const double *w, double far, double *span) {
+        double low = 0.0, high = 0.0;
+        int near = 0;
+        _Pragma("omp simd reduction(min : low) reduction(max : high) reduction(| : near)")
+        for (int i = 0; i < 32; i++) {
+            double pull = g[i];
+            near |= !(w[i] == 0.0) | !(__builtin_fabs(pull) < far);
+            low = pull < low ? pull : low;
+            high = pull > high ? pull : high;
+        }
+        if (near) return 0;
+        span[0] = low < span[0] ? low : span[0];
+        span[1] = high > span[1] ? high : span[1];
+        return 1;
+    }
+    """
+    bint all_far "sparselp_all_far"(const double* g, const double* w, double far, double* span) noexcept nogil
+
+# Features that are looked at together, as the loop above does.
+cdef Py_ssize_t FAR_AT_ONCE = 32
+# Share of the gradient that it takes to enter below which a coefficient is far from entering.
+cdef double FAR = 0.5
+# Features that a thread looks at before it takes others.
+cdef Py_ssize_t FEATURES_AT_ONCE = 65_536
+
+
+def violations(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,
+               const double[::1] lipschitz not None, const double[::1] entry not None, double[::1] out not None,
+               double near, int64_t[::1] found not None, int n_threads):
+    """Fill ``out_j = L_j |w_j - T_j(w_j - gradient_j / L_j)|``.
+
+    A coefficient that is zero and stays zero gets ``|gradient_j| / entry_j - 1``, at most 0, instead: how near
+    it is to entering; -1 where that is far.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        Bound to ``lipschitz``.
+    w, gradient : ndarray of shape (n_features,), dtype float64
+        Coefficients and gradient of the smooth part, ridge included.
+    lipschitz : ndarray of shape (n_features,), dtype float64
+        The bounds L_j; 0 marks a coordinate that stays at 0.
+    entry : ndarray of shape (n_features,), dtype float64
+        From `entry_gradients`: zero coordinates below it are not evaluated. Empty: they are computed, for penalties
+        where that is cheap.
+    out : ndarray of shape (n_features,), dtype float64
+        Written; may be ``gradient`` itself.
+    near : float
+        Above 0 and at most 0.5.
+    found : ndarray of shape (n_features,), dtype int64
+        Takes, ascending, the features that have a coefficient or whose ``out_j`` is above ``-near``. Only what it takes
+        is written, in two places of it.
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    largest : float
+        Largest violation, at least 0.
+    bound : float
+        ``max_j |gradient_j| / entry_j``, `dual_bound` where the ``entry_j`` are strengths: an L1 norm without a ridge.
+    n_found : int
+    """
+    cdef Py_ssize_t piece, n_features = w.shape[0], n_pieces = (n_features + FEATURES_AT_ONCE - 1) // FEATURES_AT_ONCE
+    cdef Py_ssize_t k, n_found = 0
+    cdef double largest = 0.0, bound = 0.0
+    cdef double[:, ::1] most = np.empty((n_pieces, 2))
+    cdef int64_t[::1] counts = np.empty(n_pieces, dtype=np.int64)
+    for piece in prange(n_pieces, nogil=True, schedule="static", num_threads=n_threads):
+        _violations_of(
+            penalty, w, gradient, lipschitz, entry, piece * FEATURES_AT_ONCE,
+            min((piece + 1) * FEATURES_AT_ONCE, n_features), out, near, &most[piece, 0], found, &counts[piece],
+        )
+    for piece in range(n_pieces):
+        for k in range(counts[piece]):
+            found[n_found] = found[piece * FEATURES_AT_ONCE + k]
+            n_found += 1
+        largest = max(largest, most[piece, 0])
+        bound = max(bound, most[piece, 1])
+    return largest, bound, n_found
+
+
+cdef void _violations_of(
+    Penalty penalty, const double[::1] w, const double[::1] gradient, const double[::1] lipschitz,
+    const double[::1] entry, Py_ssize_t first, Py_ssize_t last, double[::1] out, double near,
+    double* most, int64_t[::1] found, int64_t* count,
+) noexcept nogil:
+    cdef Py_ssize_t j, head = first, end, n_found = 0
+    cdef double largest = 0.0, violation, pull, size, limit, bound = 0.0, far = FAR * penalty.least_entry()
+    # The lowest and the highest gradient of the coordinates that are far from entering.
+    cdef double[2] span
+    cdef bint positive = penalty.positive, kept = entry.shape[0] > 0
+    span[0], span[1] = 0.0, 0.0
+    while head < last:
+        end = min(head + FAR_AT_ONCE, last)
+        if far > 0.0 and end - head == FAR_AT_ONCE and all_far(&gradient[head], &w[head], far, span):
+            for j in range(head, end):
+                out[j] = -1.0
+            head = end
+            continue
+        for j in range(head, end):
+            pull = gradient[j]
+            if far > 0.0 and w[j] == 0.0 and fabs(pull) < far:
+                if pull < span[0]:
+                    span[0] = pull
+                elif pull > span[1]:
+                    span[1] = pull
+                out[j] = -1.0
+                continue
+            limit = entry[j] if kept else penalty.entry_gradient(lipschitz[j], j)
+            size = -pull if positive else fabs(pull)
+            # No division where it does not matter.
+            if size > bound * limit and limit > 0.0:
+                bound = size / limit
+            size = fabs(pull)
+            if w[j] == 0.0 and size <= limit:
+                out[j] = size / limit - 1.0 if size > FAR * limit and limit > 0.0 else -1.0
+                if out[j] > -near:
+                    found[first + n_found] = j
+                    n_found += 1
+                continue
+            if isinf(limit):
+                violation = -1.0
+            else:
+                violation = lipschitz[j] * fabs(w[j] - penalty.update(w[j] - pull / lipschitz[j], lipschitz[j], j))
+            if w[j] != 0.0 or violation > -near:
+                found[first + n_found] = j
+                n_found += 1
+            out[j] = violation
+            if violation > largest:
+                largest = violation
+        head = end
+    if far > 0.0:
+        size = -span[0] if positive or -span[0] > span[1] else span[1]
+        if size * FAR > bound * far:
+            bound = size * FAR / far
+    most[0], most[1], count[0] = largest, bound, n_found
+
+
+def violation_on(Penalty penalty not None, const int64_t[::1] features not None, const double[::1] w not None,
+                 const double[::1] gradient not None, const double[::1] lipschitz not None):
+    """Return ``max_k L_j |w_k - T_j(w_k - gradient_k / L_j)|`` over some features, ``j = features[k]``, L_j above 0."""
+    cdef Py_ssize_t j, k
+    cdef double largest = 0.0, violation
+    with nogil:
+        for k in range(w.shape[0]):
+            j = features[k]
+            violation = lipschitz[j] * fabs(w[k] - penalty.update(w[k] - gradient[k] / lipschitz[j], lipschitz[j], j))
+            if violation > largest:
+                largest = violation
+    return largest
