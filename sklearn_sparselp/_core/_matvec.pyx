@@ -5,7 +5,8 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy, column_axpy_within, column_dot, columns_with_four, dense_pair_dots, first_from
+from ._columns cimport column_axpy, column_axpy_within, column_dot, dense_pair_dots, first_from
+from ._panels cimport columns_with_four
 from ._types cimport index_t, int32_t, real_t
 
 cdef extern from *:

@@ -3,7 +3,8 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_with_panel, first_from
+from ._columns cimport first_from
+from ._panels cimport column_with_panel
 from ._types cimport index_t, int32_t, int64_t, real_t
 
 
