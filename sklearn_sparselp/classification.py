@@ -23,6 +23,7 @@ from ._linear import (
     log_class_probabilities,
     separates,
 )
+from ._parameters import with_valid_parameters
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
 from ._validation import (
     StrOptions,
@@ -31,7 +32,6 @@ from ._validation import (
     check_penalty_factor,
     check_sample_weight,
     check_solver,
-    fit_context,
     unchanged_on_error,
 )
 from ._warnings import warn_caller
@@ -284,7 +284,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @with_valid_parameters
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
 

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from ._base import SparseLpModel, Task
 from ._core._log_link import Gamma, Poisson
 from ._core._loss import Huber, Loss, SquaredError
+from ._parameters import with_valid_parameters
 from ._solvers import SOLVERS, Problem
 from ._validation import (
     Interval,
@@ -26,7 +27,6 @@ from ._validation import (
     check_sample_weight,
     check_solver,
     check_target,
-    fit_context,
     unchanged_on_error,
 )
 
@@ -256,7 +256,7 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @with_valid_parameters
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
 

@@ -18,7 +18,7 @@ from .class_states import ClassStates
 from .descent_state import DescentState
 from .direct import direct_fit
 from .multinomial import MultinomialProblem
-from .problem import Carry, Problem, SolveResult
+from .problem import SMALL_DESIGN, Carry, Problem, SolveResult
 from .support_newton import POLISH_STEPS, POLISHED
 
 Requests = Generator[np.ndarray, np.ndarray, SolveResult]
@@ -31,8 +31,6 @@ CAUTIOUS_GROWTH = 30
 INNER_FACTOR = 0.1
 WHOLE_FACTOR = 1e-3
 GAP_FACTOR = 0.1
-# Up to so many stored values a solution is made to depend on tol hardly at all, whatever that takes.
-SMALL_DESIGN = 10_000
 # A detour through stronger penalties, each so many times as strong as the next, begins after so many epochs.
 # Squared hinge, 200 x 1000 normal values, p = 1/2, alpha_max/1000: 420 epochs without, 323 along the detour, to a lower end.
 DETOUR_RATIO = 2.0

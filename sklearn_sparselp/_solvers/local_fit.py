@@ -12,7 +12,7 @@ from .certificate import Certifier
 from .gram import GramCache
 from .iterate import Iterate, finish
 from .lasso_path import far_from_origin
-from .problem import Problem, SolveResult
+from .problem import SMALL_DESIGN, Problem, SolveResult
 from .support_newton import POLISHED
 
 # The Lasso lets features enter at this share of the gradient at which they enter here. Stronger ones come first, each so
@@ -39,6 +39,9 @@ MOST_EPOCHS = 1000
 # Values that exchanges and trials read, for each stored value of X, and at least: 0.1 ms.
 SEARCH = 4.0
 FEWEST_READ = 200_000.0
+# A search of a small design comes to its end: where it is cut short rounding has a say, and weights in place of repeated
+# rows end elsewhere.
+MOST_READ_OF_SMALL = 1e7
 
 
 class LocalFit:
@@ -60,7 +63,8 @@ class LocalFit:
         self._w = np.empty(0)
         # Room that is not touched takes no memory.
         self._factor, self._order = np.empty((LARGEST, LARGEST)), np.zeros(LARGEST + 1, dtype=np.int32)
-        self._search = max(SEARCH * problem.design.n_stored, FEWEST_READ)
+        n_stored = problem.design.n_stored
+        self._search = max(SEARCH * n_stored, FEWEST_READ) if n_stored > SMALL_DESIGN else MOST_READ_OF_SMALL
         self._n_iter = 0
 
     @staticmethod

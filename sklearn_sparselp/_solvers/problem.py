@@ -16,6 +16,8 @@ from .gram import GramCache
 from .support_newton import SupportModel
 
 NO_ENTRIES = np.empty(0)
+# Up to so many stored values a solution is made to depend on tol hardly at all, whatever that takes.
+SMALL_DESIGN = 10_000
 
 
 @dataclass(frozen=True)
