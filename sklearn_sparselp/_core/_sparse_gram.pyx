@@ -2,6 +2,7 @@
 # side as a dense panel, columns meet each value of another at once. Sums do not depend on the number of threads.
 
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from ._columns cimport first_from
 from ._panels cimport column_with_panel
@@ -152,64 +153,50 @@ def panel_products(
     const int64_t[::1] others not None,    # IN, (n_others,), places of columns
     const int64_t[::1] shares not None,    # IN, (n_threads + 1,), of the others those of each thread
     const double[::1] curvature not None,  # IN, (n_samples,)
-    double[:, ::1] panel not None,         # WORK, (rows_at_once, width), width 4, 8, 16 or 32 and not below n_chosen
-    int64_t[::1] reached not None,         # WORK, (n_chosen + n_others,)
+    double[:, :, ::1] panels not None,     # WORK, (n_threads, rows_at_once, width), width 4, 8, 16 or 32
+    int64_t[:, ::1] reached not None,      # WORK, (n_threads, n_chosen)
+    int64_t[::1] passed not None,          # WORK, (n_others,)
     double[:, ::1] sums not None,          # OUT, (n_others, width)
 ):
     """Fill ``sums[k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
 
     The chosen columns are written side by side as a dense panel, some rows at a time: a value of another column then
-    meets all of them at once.
+    meets all of them at once. Each thread has a panel of its own: lines of memory that two write to cost more.
     """
-    cdef Py_ssize_t k, first = 0, end, thread, n_samples = curvature.shape[0], n_chosen = chosen.shape[0]
-    cdef Py_ssize_t rows_at_once = panel.shape[0], n_threads = shares.shape[0] - 1, n_groups = (n_chosen + 7) // 8
-    for k in range(n_chosen):
-        reached[k] = start[chosen[k]]
-    for k in range(others.shape[0]):
-        reached[n_chosen + k] = start[others[k]]
-    sums[:, :] = 0.0
-    with nogil:
-        while first < n_samples:
-            end = min(first + rows_at_once, n_samples)
-            # Eight columns are what a line of memory holds.
-            for k in prange(n_groups, schedule="static", num_threads=<int> min(n_threads, n_groups)):
-                _fill_panel(
-                    data, rows, stop, chosen, 8 * k, min(8 * k + 8, n_chosen), curvature, first, end, panel, reached
-                )
-            for thread in prange(n_threads, schedule="static", num_threads=<int> n_threads):
-                _add_panel(
-                    data, rows, stop, others, shares[thread], shares[thread + 1], first, end, panel, &reached[n_chosen],
-                    sums,
-                )
-            first = end
+    cdef Py_ssize_t thread, n_threads = panels.shape[0]
+    for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
+        _panel_products(
+            data, rows, start, stop, chosen, others, shares[thread], shares[thread + 1], curvature,
+            &panels[thread, 0, 0], panels.shape[1], panels.shape[2], &reached[thread, 0], passed, sums,
+        )
 
 
-cdef void _fill_panel(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] chosen,
-    Py_ssize_t head, Py_ssize_t tail, const double[::1] curvature, Py_ssize_t first, Py_ssize_t end,
-    double[:, ::1] panel, int64_t[::1] reached,
+cdef void _panel_products(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
+    const int64_t[::1] chosen, const int64_t[::1] others, Py_ssize_t head, Py_ssize_t tail,
+    const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached,
+    int64_t[::1] passed, double[:, ::1] sums,
 ) noexcept nogil:
-    cdef Py_ssize_t i, k, entry, last
-    for i in range(end - first):
-        for k in range(head, min(head + 8, panel.shape[1])):
-            panel[i, k] = 0.0
+    cdef Py_ssize_t k, r, entry, last, first = 0, end, n_samples = curvature.shape[0]
+    for r in range(chosen.shape[0]):
+        reached[r] = start[chosen[r]]
     for k in range(head, tail):
-        entry, last = reached[k], stop[chosen[k]]
-        while entry < last and rows[entry] < end:
-            panel[rows[entry] - first, k] = curvature[rows[entry]] * data[entry]
-            entry += 1
-        reached[k] = entry
-
-
-cdef void _add_panel(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] others,
-    Py_ssize_t head, Py_ssize_t tail, Py_ssize_t first, Py_ssize_t end, const double[:, ::1] panel, int64_t* reached,
-    double[:, ::1] sums,
-) noexcept nogil:
-    cdef Py_ssize_t k, entry, width = panel.shape[1]
-    for k in range(head, tail):
-        entry = reached[k]
-        if entry < stop[others[k]]:
-            reached[k] += column_with_panel(
-                &data[entry], &rows[entry], stop[others[k]] - entry, first, end, width, &panel[0, 0], &sums[k, 0]
-            )
+        passed[k] = start[others[k]]
+        for r in range(width):
+            sums[k, r] = 0.0
+    while first < n_samples:
+        end = min(first + rows_at_once, n_samples)
+        memset(panel, 0, (end - first) * width * sizeof(double))
+        for r in range(chosen.shape[0]):
+            entry, last = reached[r], stop[chosen[r]]
+            while entry < last and rows[entry] < end:
+                panel[(rows[entry] - first) * width + r] = curvature[rows[entry]] * data[entry]
+                entry += 1
+            reached[r] = entry
+        for k in range(head, tail):
+            entry, last = passed[k], stop[others[k]]
+            if entry < last:
+                passed[k] += column_with_panel(
+                    &data[entry], &rows[entry], last - entry, first, end, width, panel, &sums[k, 0]
+                )
+        first = end

@@ -73,10 +73,10 @@ def _panel_sums(
     n_threads = min(threads_for(PANEL_ROW * width // WIDTHS[0] * stored[-1]), others.size)
     shares = np.searchsorted(stored, stored[-1] * np.arange(n_threads + 1) // n_threads)
     shares[0], shares[-1] = 0, others.size
-    panel = np.empty((min(PANEL_VALUES // width, curvature.size), width))
+    panels = np.empty((n_threads, min(PANEL_VALUES // width, curvature.size), width))
     sums = np.empty((others.size, width))
-    reached = np.empty(chosen.size + others.size, dtype=np.int64)
-    panel_products(data, rows, start, stop, chosen, others, shares, curvature, panel, reached, sums)
+    reached, passed = np.empty((n_threads, chosen.size), np.int64), np.empty(others.size, np.int64)
+    panel_products(data, rows, start, stop, chosen, others, shares, curvature, panels, reached, passed, sums)
     return sums[:, : chosen.size]
 
 
