@@ -27,13 +27,14 @@ cdef extern from *:
         return largest;
     }
     /* Where the gradient, extrapolated from the strength `former` over `last`, meets the strength. */
-    SPARSELP_CLONES static void sparselp_entering(const double *g, const double *f, const double *per_strength,
-                                                  double last, double former, double steepest, int positive,
-                                                  double *out, Py_ssize_t n) {
+    SPARSELP_CLONES static void sparselp_entering(const double *g, const double *f, const double *l, const double *u,
+                                                  double least, double last, double former, double steepest,
+                                                  int positive, double *out, Py_ssize_t n) {
         double per_step = former > last ? 1.0 / (last - former) : 0.0;
         _Pragma("omp simd")
         for (Py_ssize_t i = 0; i < n; i++) {
-            double now = g[i] * per_strength[i], slope = (now - f[i] * per_strength[i]) * per_step;
+            double per_strength = l[i] > 0.0 ? (u ? 1.0 / (u[i] > least ? u[i] : least) : 1.0) : 0.0;
+            double now = g[i] * per_strength, slope = (now - f[i] * per_strength) * per_step;
             slope = slope > steepest ? steepest : slope < -steepest ? -steepest : slope;
             double rest = slope * last - now, below = rest / (1.0 + slope), above = -rest / (1.0 - slope);
             out[i] = positive || below > above ? below : above;
@@ -43,17 +44,20 @@ cdef extern from *:
     double largest "sparselp_largest"(
         const double* g, const double* l, int positive, Py_ssize_t n) noexcept nogil
     void extrapolate "sparselp_entering"(
-        const double* g, const double* f, const double* per_strength, double last, double former, double steepest,
-        int positive, double* out, Py_ssize_t n) noexcept nogil
+        const double* g, const double* f, const double* l, const double* u, double least, double last, double former,
+        double steepest, int positive, double* out, Py_ssize_t n) noexcept nogil
 
 # A gradient that is taken to change faster than so, against its strength, would never meet it.
 cdef double STEEPEST = 0.9
+# Smaller factors count as this one.
+cdef double LEAST_FACTOR = 1e-100
 
 
 def entering_strengths(
     const double[::1] gradient not None,      # IN, (n_features,)
     const double[::1] former not None,        # IN, (n_features,)
-    const double[::1] per_strength not None,  # IN, (n_features,)
+    const double[::1] factor not None,        # IN, (n_features,), or empty for ones
+    const double[::1] lipschitz not None,     # IN, (n_features,)
     double last,
     double last_but_one,
     bint positive,
@@ -67,8 +71,10 @@ def entering_strengths(
     ----------
     gradient, former : ndarray of shape (n_features,)
         At the solutions for ``last`` and ``last_but_one``.
-    per_strength : ndarray of shape (n_features,)
-        The 1 / u_j; 0 for a feature that never enters.
+    factor : ndarray of shape (n_features,)
+        The u_j.
+    lipschitz : ndarray of shape (n_features,)
+        0 marks a feature that never enters.
     last, last_but_one : float
         Descending strengths; equal ones stand for a gradient that does not change.
     positive : bool
@@ -77,8 +83,10 @@ def entering_strengths(
     """
     if out.shape[0]:
         with nogil:
-            extrapolate(&gradient[0], &former[0], &per_strength[0], last, last_but_one, STEEPEST, positive, &out[0],
-                        out.shape[0])
+            extrapolate(
+                &gradient[0], &former[0], &lipschitz[0], &factor[0] if factor.shape[0] else NULL, LEAST_FACTOR, last,
+                last_but_one, STEEPEST, positive, &out[0], out.shape[0],
+            )
 
 
 def l1_certificates(

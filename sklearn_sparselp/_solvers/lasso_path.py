@@ -46,7 +46,7 @@ INNER = 0.3
 NO_FACTOR = np.empty(0)
 NO_FEATURES = np.empty(0, dtype=np.int64)
 # With a ridge a factor may be 0.
-NO_FACTOR_BELOW = 1e-100
+LEAST_FACTOR = 1e-100
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ class LassoPath:
 
     def _take_none(self, null_gradient: np.ndarray) -> None:
         """Start without columns."""
-        self._w, self._place = np.empty(0), np.full(self._problem.design.n_features, -1)
-        factor = self._problem.penalty.penalty_factor
-        self._per_strength = self._problem.usable / (1.0 if factor is None else np.maximum(factor, NO_FACTOR_BELOW))
+        self._w, self._place = np.empty(0), np.full(self._problem.design.n_features, -1, dtype=np.int32)
         # At the last fit: its strength, and the gradient where it is known. From far above the first strength, or
         # beside a factor of 0, all features would seem about to enter.
         self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(self._alphas[0]))
@@ -293,18 +291,25 @@ class LassoPath:
                     self._former = float(alphas[n_met - 2]), gradients[n_met - 2].copy()
                 else:
                     self._former = None if self._gradient is None else (self._last, self._gradient)
-                self._last, self._gradient = float(alphas[n_met - 1]), gradients[n_met - 1].copy()
+                self._last = float(alphas[n_met - 1])
+                # One of several would keep all of them.
+                self._gradient = gradients[0] if n_done == 1 else gradients[n_met - 1].copy()
                 n_idle, inner = 0, INNER * tol
             if n_met < n_done:
                 self._w[:] = coefs[n_met]
                 epochs += int(n_epochs[n_met])
                 n_idle += 1
                 self._at_once = max(n_block - alphas.size + n_met, 1)
-                reach = (self._reach(gradients[n_met:]) / alphas[n_met:n_done, np.newaxis]).max(axis=0)
+                reach = self._reach(gradients[n_met], float(alphas[n_met]))
+                for k in range(n_met + 1, n_done):
+                    np.maximum(reach, self._reach(gradients[k], float(alphas[k])), out=reach)
                 if not self._join(reach, 1.0):
                     inner *= 0.1
+                del reach
             elif n_met == n_block:
                 self._at_once = min(2 * n_block, MOST_AT_ONCE)
+            # Vectors over the features: the next ones need their room.
+            del gradients
             alphas = alphas[n_met:]
 
     def _block(self, alpha: float) -> np.ndarray:
@@ -353,16 +358,22 @@ class LassoPath:
     def _entering(self) -> np.ndarray:
         """Return the strengths at which features will enter, as far as the last two fits tell."""
         strength, former = self._former or (self._last, self._gradient)
-        out = np.empty(self._place.size)
+        factor, out = self._problem.penalty.penalty_factor, np.empty(self._place.size)
         entering_strengths(
-            self._gradient, former, self._per_strength, self._last, strength, self._problem.penalty.positive, out
-        )
+            self._gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, self._last, strength,
+            self._problem.penalty.positive, out,
+        )  # fmt: skip
         return out
 
-    def _reach(self, gradients: np.ndarray) -> np.ndarray:
-        """Return below which strength features enter, if gradients stay; 0 for those that never do."""
-        pull = np.maximum(-gradients, 0.0) if self._problem.penalty.positive else np.abs(gradients)
-        pull *= self._per_strength
+    def _reach(self, gradient: np.ndarray, unit: float = 1.0) -> np.ndarray:
+        """Return below which strength, in units, features enter if the gradient stays; 0 for those that never do."""
+        penalty = self._problem.penalty
+        pull = np.maximum(-gradient, 0.0) if penalty.positive else np.abs(gradient)
+        pull *= self._problem.usable
+        if penalty.penalty_factor is not None:
+            pull /= np.maximum(penalty.penalty_factor, LEAST_FACTOR)
+        if unit != 1.0:
+            pull /= unit
         return pull
 
     def _growth(self) -> int:

@@ -1,4 +1,4 @@
-"""Gram matrices of sparse columns, which are turned into row storage some rows at a time."""
+"""Gram matrices of sparse columns: full ones side by side, of the rest some rows at a time."""
 
 from __future__ import annotations
 
