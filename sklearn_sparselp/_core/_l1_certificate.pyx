@@ -49,7 +49,7 @@ cdef extern from *:
 
 # A gradient that is taken to change faster than so, against its strength, would never meet it.
 cdef double STEEPEST = 0.9
-# Smaller factors count as this one.
+# Smaller factors count as this one: with a ridge they may be 0.
 cdef double LEAST_FACTOR = 1e-100
 
 

@@ -45,8 +45,6 @@ NEAR_MEAN = 30.0
 INNER = 0.3
 NO_FACTOR = np.empty(0)
 NO_FEATURES = np.empty(0, dtype=np.int64)
-# With a ridge a factor may be 0.
-LEAST_FACTOR = 1e-100
 
 
 @dataclass(frozen=True)
@@ -358,23 +356,22 @@ class LassoPath:
     def _entering(self) -> np.ndarray:
         """Return the strengths at which features will enter, as far as the last two fits tell."""
         strength, former = self._former or (self._last, self._gradient)
+        return self._meeting(self._gradient, former, self._last, strength)
+
+    def _reach(self, gradient: np.ndarray, unit: float = 1.0) -> np.ndarray:
+        """Return below which strength, in units, features enter if the gradient stays; at most 0: never."""
+        reach = self._meeting(gradient, gradient, unit, unit)
+        if unit != 1.0:
+            reach /= unit
+        return reach
+
+    def _meeting(self, gradient: np.ndarray, former: np.ndarray, last: float, last_but_one: float) -> np.ndarray:
         factor, out = self._problem.penalty.penalty_factor, np.empty(self._place.size)
         entering_strengths(
-            self._gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, self._last, strength,
+            gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, last, last_but_one,
             self._problem.penalty.positive, out,
         )  # fmt: skip
         return out
-
-    def _reach(self, gradient: np.ndarray, unit: float = 1.0) -> np.ndarray:
-        """Return below which strength, in units, features enter if the gradient stays; 0 for those that never do."""
-        penalty = self._problem.penalty
-        pull = np.maximum(-gradient, 0.0) if penalty.positive else np.abs(gradient)
-        pull *= self._problem.usable
-        if penalty.penalty_factor is not None:
-            pull /= np.maximum(penalty.penalty_factor, LEAST_FACTOR)
-        if unit != 1.0:
-            pull /= unit
-        return pull
 
     def _growth(self) -> int:
         size = np.count_nonzero(self._w)

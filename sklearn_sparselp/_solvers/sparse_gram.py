@@ -22,7 +22,7 @@ FEW = 32
 FULL = 0.15
 # Values of the matrix that are made at once: half of them, 1 MB, are below its diagonal.
 VALUES_OF_SHARE = 2**18
-# What a panel's row costs beside a value that is multiplied alone.
+# What a value costs with a panel of the least width, in values that are multiplied alone.
 PANEL_ROW = 2
 
 
