@@ -21,9 +21,18 @@ BLAS_THREADED_FROM = 10_000
 NO_LIMIT = nullcontext()
 
 
+# A walk over vectors over the features, in stored values for each feature.
+VALUES_OF_FEATURE = 3
+
+
 def threads_for(work: float) -> int:
     """Return how many threads share so many stored values, or as many additions."""
     return effective_n_threads() if work >= THREADED_FROM else 1
+
+
+def threads_for_features(n_features: int) -> int:
+    """Return how many threads share a walk over vectors over the features."""
+    return threads_for(VALUES_OF_FEATURE * n_features)
 
 
 class _BlasController(ThreadpoolController):

@@ -190,7 +190,7 @@ def test_entering_strengths_are_where_the_line_meets_them(positive):
     slope = rng.uniform(-0.85, 0.85, 50)
     before = gradient + slope * (former - last)
     out = np.empty(50)
-    entering_strengths(gradient, before, np.empty(0), np.ones(50), last, former, positive, out)
+    entering_strengths(gradient, before, np.empty(0), np.ones(50), last, former, positive, out, 1)
     for j in range(50):
 
         def excess(s, j=j):
@@ -206,7 +206,7 @@ def test_entering_strengths_are_where_the_line_meets_them(positive):
 def test_entering_strengths_of_one_fit_and_of_features_that_never_enter():
     gradient, out = np.array([0.5, -0.3, 0.4]), np.empty(3)
     factor, lipschitz = np.array([1.0, 2.0, 1.0]), np.array([3.0, 0.1, 0.0])
-    entering_strengths(gradient, gradient, factor, lipschitz, 0.8, 0.8, False, out)
+    entering_strengths(gradient, gradient, factor, lipschitz, 0.8, 0.8, False, out, 1)
     np.testing.assert_allclose(out, [0.5, 0.15, 0.0])
 
 

@@ -3,6 +3,10 @@
 
 from libc.math cimport fabs, fmax
 
+import numpy as np
+
+from cython.parallel cimport prange
+
 from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_CLONES
 from ._types cimport int64_t
 
@@ -51,6 +55,8 @@ cdef extern from *:
 cdef double STEEPEST = 0.9
 # Smaller factors count as this one: with a ridge they may be 0.
 cdef double LEAST_FACTOR = 1e-100
+# Features that a thread looks at before it takes others.
+cdef Py_ssize_t FEATURES_AT_ONCE = 32_768
 
 
 def entering_strengths(
@@ -62,6 +68,7 @@ def entering_strengths(
     double last_but_one,
     bint positive,
     double[::1] out not None,                 # OUT, (n_features,)
+    int n_threads,
 ):
     """Fill the strengths at which gradients, linear in the strength, reach it: the secant in place of the Hessian.
 
@@ -80,13 +87,42 @@ def entering_strengths(
     positive : bool
         Whether only a negative gradient lets a feature enter.
     out : ndarray of shape (n_features,)
+    n_threads : int
+        The result does not depend on it.
     """
-    if out.shape[0]:
-        with nogil:
-            extrapolate(
-                &gradient[0], &former[0], &lipschitz[0], &factor[0] if factor.shape[0] else NULL, LEAST_FACTOR, last,
-                last_but_one, STEEPEST, positive, &out[0], out.shape[0],
-            )
+    cdef Py_ssize_t piece, n_features = out.shape[0]
+    cdef Py_ssize_t n_pieces = (n_features + FEATURES_AT_ONCE - 1) // FEATURES_AT_ONCE
+    for piece in prange(n_pieces, nogil=True, schedule="static", num_threads=n_threads):
+        _extrapolate_some(
+            gradient, former, factor, lipschitz, last, last_but_one, positive, piece * FEATURES_AT_ONCE,
+            min((piece + 1) * FEATURES_AT_ONCE, n_features), out,
+        )
+
+
+cdef void _extrapolate_some(
+    const double[::1] gradient, const double[::1] former, const double[::1] factor, const double[::1] lipschitz,
+    double last, double last_but_one, bint positive, Py_ssize_t first, Py_ssize_t end, double[::1] out,
+) noexcept nogil:
+    extrapolate(
+        &gradient[first], &former[first], &lipschitz[first], &factor[first] if factor.shape[0] else NULL, LEAST_FACTOR,
+        last, last_but_one, STEEPEST, positive, &out[first], end - first,
+    )
+
+
+cdef double _largest(
+    const double* g, const double[::1] lipschitz, bint positive, double[::1] pieces, int n_threads
+) noexcept nogil:
+    cdef Py_ssize_t piece, n_features = lipschitz.shape[0]
+    cdef Py_ssize_t n_pieces = (n_features + FEATURES_AT_ONCE - 1) // FEATURES_AT_ONCE
+    cdef double most = 0.0
+    for piece in prange(n_pieces, schedule="static", num_threads=n_threads):
+        pieces[piece] = largest(
+            g + piece * FEATURES_AT_ONCE, &lipschitz[piece * FEATURES_AT_ONCE], positive,
+            min(FEATURES_AT_ONCE, n_features - piece * FEATURES_AT_ONCE),
+        )
+    for piece in range(n_pieces):
+        most = fmax(most, pieces[piece])
+    return most
 
 
 def l1_certificates(
@@ -101,6 +137,7 @@ def l1_certificates(
     const double[::1] linear not None,      # IN, (n_fits,)
     const double[::1] squares not None,     # IN, (n_fits,)
     double[:, ::1] figures not None,        # OUT, (n_fits, 3)
+    int n_threads,
 ):
     """Fill objective, duality gap and largest violation of each fit, as `Certifier` has them.
 
@@ -120,11 +157,14 @@ def l1_certificates(
     linear, squares : ndarray of shape (n_fits,)
         ``<raw gradient, y>`` and ``sum_i s_i (y_i - f_i)^2``.
     figures : ndarray of shape (n_fits, 3)
+    n_threads : int
+        The result does not depend on it.
     """
     cdef Py_ssize_t r, j, k, n_features = lipschitz.shape[0]
     cdef bint uniform = factor.shape[0] == 0
     cdef double alpha, bound, worst, conjugate, total, ridge, dual, scale, strength, pull, w, step
     cdef double* g
+    cdef double[::1] pieces = np.empty((n_features + FEATURES_AT_ONCE - 1) // FEATURES_AT_ONCE)
     for r in range(alphas.shape[0] if n_features else 0):
         with nogil:
             alpha, g = alphas[r], &gradients[r, 0]
@@ -140,7 +180,7 @@ def l1_certificates(
                     ridge += coefs[r, k] * coefs[r, k]
             # Over coefficients too: there the violation below is no less.
             if uniform:
-                bound = largest(g, &lipschitz[0], positive, n_features)
+                bound = _largest(g, lipschitz, positive, pieces, n_threads)
                 worst = fmax(bound - alpha, 0.0)
                 bound /= alpha
             else:

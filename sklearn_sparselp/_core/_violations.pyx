@@ -36,7 +36,7 @@ cdef Py_ssize_t FAR_AT_ONCE = 32
 # Share of the gradient that it takes to enter below which a coefficient is far from entering.
 cdef double FAR = 0.5
 # Features that a thread looks at before it takes others.
-cdef Py_ssize_t FEATURES_AT_ONCE = 65_536
+cdef Py_ssize_t FEATURES_AT_ONCE = 32_768
 
 
 def violations(Penalty penalty not None, const double[::1] w not None, const double[::1] gradient not None,

@@ -17,7 +17,7 @@ from .._core._penalty import (
     updates,
 )
 from .._core._violations import violations
-from .._threads import threads_for
+from .._threads import threads_for_features
 from .design import ColumnBlock
 from .problem import Problem
 
@@ -107,7 +107,7 @@ class Certifier:
         out = gradient if self._overwrite else np.empty_like(w)
         room = np.empty(w.size, dtype=np.int64)
         violation, bound, n_found = violations(
-            penalty, w, gradient, problem.lipschitz, problem.entry, out, NEAR, room, threads_for(w.size)
+            penalty, w, gradient, problem.lipschitz, problem.entry, out, NEAR, room, threads_for_features(w.size)
         )
         candidates = room[:n_found].copy()
         objective = problem.objective(w[candidates], prediction, candidates)

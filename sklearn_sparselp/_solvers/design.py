@@ -83,15 +83,17 @@ class ColumnBlock:
         return curvature * moved
 
     def moments(
-        self, weights: np.ndarray, centred: bool, vector: np.ndarray = NO_VALUES, out: np.ndarray = NO_VALUES
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, weights: np.ndarray, centred: bool, vector: np.ndarray = NO_VALUES, out: np.ndarray = NO_VALUES,
+        n_threads: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return ``sum_i weights_i x_ij`` and ``sum_i weights_i (x_ij - mean_j)^2``, mean 0 unless centred.
 
         With a vector ``block.T @ vector`` is written into out in the same reading.
         """
         sums, squares = np.empty(len(self)), np.empty(len(self))
+        n_threads = self.n_threads if n_threads is None else n_threads
         block_moments(
-            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, vector, out, self.n_threads
+            self.data, self.rows, self.start, self.stop, weights, centred, sums, squares, vector, out, n_threads
         )
         return sums, squares
 
@@ -254,8 +256,8 @@ class Design:
         sums = np.empty(self.n_features if centred else 0)
         for first in range(0, self.n_features, COLUMNS_AT_ONCE):
             some = slice(first, min(first + COLUMNS_AT_ONCE, self.n_features))
-            block = self.columns(np.arange(some.start, some.stop))
-            means, squares[some] = block.moments(weights, centred, vector, out[some])
+            block = self._neighbours(some.start, some.stop)
+            means, squares[some] = block.moments(weights, centred, vector, out[some], self._threads())
             if centred:
                 sums[some] = means
         self._moments = (weights, centred, (sums, squares))
@@ -335,6 +337,14 @@ class Design:
         chosen = sparse.csc_array(self._X[:, features])
         start, stop = chosen.indptr[:-1].astype(np.int64), chosen.indptr[1:].astype(np.int64)
         return ColumnBlock(chosen.data, chosen.indices, start, stop, self.n_samples)
+
+    def _neighbours(self, first: int, end: int) -> ColumnBlock:
+        """Return the columns from one up to another of a matrix with contiguous columns."""
+        if self.storage == "csc":
+            bounds = self._indptr[first : end + 1].astype(np.int64)
+        else:
+            bounds = np.arange(first, end + 1) * np.int64(self.n_samples)
+        return ColumnBlock(self._data, self._minor, bounds[:-1], bounds[1:], self.n_samples)
 
     def columns(self, features: np.ndarray) -> ColumnBlock:
         """Return some columns; gathered for C-ordered data, pointed at for the rest."""

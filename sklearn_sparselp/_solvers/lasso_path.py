@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core._gram_path import lasso_on_gram
 from .._core._l1_certificate import entering_strengths, l1_certificates
+from .._threads import threads_for_features
 from .certificate import Certificate
 from .design import FEW_FEATURES
 from .gram import GRAM_GAIN, GramCache
@@ -350,6 +351,7 @@ class LassoPath:
         l1_certificates(
             gradients, NO_FACTOR if factor is None else factor, problem.lipschitz, alphas, problem.penalty.l2_reg,
             problem.penalty.positive, features, coefs, raw @ y, np.einsum("ij,ij->i", raw, away), figures,
+            threads_for_features(design.n_features),
         )  # fmt: skip
         return intercepts, gradients, figures
 
@@ -369,7 +371,7 @@ class LassoPath:
         factor, out = self._problem.penalty.penalty_factor, np.empty(self._place.size)
         entering_strengths(
             gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, last, last_but_one,
-            self._problem.penalty.positive, out,
+            self._problem.penalty.positive, out, threads_for_features(out.size),
         )  # fmt: skip
         return out
 
