@@ -1,7 +1,7 @@
 # Gram matrices of sparse columns: turned into row storage, each value meets the others of its row; written side by
 # side as a dense panel, columns meet each value of another at once. Sums do not depend on the number of threads.
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.string cimport memset
 
 from ._columns cimport first_from
@@ -151,52 +151,57 @@ def panel_products(
     const int64_t[::1] stop not None,      # IN, (n_columns,)
     const int64_t[::1] chosen not None,    # IN, (n_chosen,), places of columns
     const int64_t[::1] others not None,    # IN, (n_others,), places of columns
-    const int64_t[::1] shares not None,    # IN, (n_threads + 1,), of the others those of each thread
+    const int64_t[::1] bounds not None,    # IN, (n_parts + 1,), rows
     const double[::1] curvature not None,  # IN, (n_samples,)
     double[:, :, ::1] panels not None,     # WORK, (n_threads, rows_at_once, width), width 4, 8, 16 or 32
-    int64_t[:, ::1] reached not None,      # WORK, (n_threads, n_chosen)
-    int64_t[::1] passed not None,          # WORK, (n_others,)
-    double[:, ::1] sums not None,          # OUT, (n_others, width)
+    int64_t[:, ::1] reached not None,      # WORK, (n_parts, n_chosen + n_others)
+    double[:, :, ::1] sums not None,       # OUT, (n_parts, n_others, width)
 ):
-    """Fill ``sums[k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
+    """Fill ``sums[part, k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
 
-    The chosen columns are written side by side as a dense panel, some rows at a time: a value of another column then
-    meets all of them at once. Each thread has a panel of its own: lines of memory that two write to cost more.
+    Each part adds up the rows from bounds[part] up to bounds[part + 1]. The chosen columns are written side by side as a
+    dense panel, some rows at a time: a value of another column then meets all of them at once.
     """
-    cdef Py_ssize_t thread, n_threads = panels.shape[0]
-    for thread in prange(n_threads, nogil=True, schedule="static", num_threads=<int> n_threads):
+    cdef Py_ssize_t part, n_parts = sums.shape[0]
+    cdef int n_threads = panels.shape[0]
+    for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         _panel_products(
-            data, rows, start, stop, chosen, others, shares[thread], shares[thread + 1], curvature,
-            &panels[thread, 0, 0], panels.shape[1], panels.shape[2], &reached[thread, 0], passed, sums,
+            data, rows, start, stop, chosen, others, bounds[part], bounds[part + 1], curvature, &panels[threadid(), 0, 0],
+            panels.shape[1], panels.shape[2], &reached[part, 0], &sums[part, 0, 0],
         )
 
 
 cdef void _panel_products(
     const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
-    const int64_t[::1] chosen, const int64_t[::1] others, Py_ssize_t head, Py_ssize_t tail,
-    const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached,
-    int64_t[::1] passed, double[:, ::1] sums,
+    const int64_t[::1] chosen, const int64_t[::1] others, Py_ssize_t first, Py_ssize_t bound,
+    const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached, double* sums,
 ) noexcept nogil:
-    cdef Py_ssize_t k, r, entry, last, first = 0, end, n_samples = curvature.shape[0]
-    for r in range(chosen.shape[0]):
-        reached[r] = start[chosen[r]]
-    for k in range(head, tail):
-        passed[k] = start[others[k]]
-        for r in range(width):
-            sums[k, r] = 0.0
-    while first < n_samples:
-        end = min(first + rows_at_once, n_samples)
+    cdef Py_ssize_t k, r, entry, last, end, n_chosen = chosen.shape[0]
+    cdef int64_t* passed = reached + n_chosen
+    for r in range(n_chosen):
+        reached[r] = _entry_from(rows, start[chosen[r]], stop[chosen[r]], first)
+    for k in range(others.shape[0]):
+        passed[k] = _entry_from(rows, start[others[k]], stop[others[k]], first)
+    memset(sums, 0, others.shape[0] * width * sizeof(double))
+    while first < bound:
+        end = min(first + rows_at_once, bound)
         memset(panel, 0, (end - first) * width * sizeof(double))
-        for r in range(chosen.shape[0]):
+        for r in range(n_chosen):
             entry, last = reached[r], stop[chosen[r]]
             while entry < last and rows[entry] < end:
                 panel[(rows[entry] - first) * width + r] = curvature[rows[entry]] * data[entry]
                 entry += 1
             reached[r] = entry
-        for k in range(head, tail):
+        for k in range(others.shape[0]):
             entry, last = passed[k], stop[others[k]]
             if entry < last:
                 passed[k] += column_with_panel(
-                    &data[entry], &rows[entry], last - entry, first, end, width, panel, &sums[k, 0]
+                    &data[entry], &rows[entry], last - entry, first, end, width, panel, sums + k * width
                 )
         first = end
+
+
+cdef inline int64_t _entry_from(
+    const index_t[::1] rows, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first
+) noexcept nogil:
+    return start if first == 0 or start == stop else start + first_from(&rows[start], stop - start, first)

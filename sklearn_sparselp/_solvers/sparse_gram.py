@@ -6,7 +6,7 @@ import numpy as np
 
 from .._core._dense import mirror
 from .._core._sparse_gram import advance, count_rows, gram_of_rows, panel_products, turn_rows
-from .._threads import threads_for
+from .._threads import THREADED_FROM, threads_for
 
 # Values that a thread turns before they are used and others take their room: 0.8 MB, what a second-level cache holds.
 # With 1712798 values in 1500 columns: 11 ms; 20 with half as many and 14 with four times as many.
@@ -24,6 +24,9 @@ FULL = 0.15
 VALUES_OF_SHARE = 2**18
 # What a value costs with a panel of the least width, in values that are multiplied alone.
 PANEL_ROW = 2
+# Sums with a panel are made in parts, so many at most, of so many values of a column in the mean.
+MOST_PARTS = 8
+VALUES_OF_PART = 64
 
 
 def sparse_gram(
@@ -69,15 +72,16 @@ def _panel_sums(
 ) -> np.ndarray:  # fmt: skip
     """Return ``X[:, others].T @ diag(curvature) @ X[:, chosen]`` for at most as many chosen columns as a panel has."""
     width = int(WIDTHS[np.searchsorted(WIDTHS, chosen.size)])
-    stored = np.cumsum(stop[others] - start[others])
-    n_threads = min(threads_for(PANEL_ROW * width // WIDTHS[0] * stored[-1]), others.size)
-    shares = np.searchsorted(stored, stored[-1] * np.arange(n_threads + 1) // n_threads)
-    shares[0], shares[-1] = 0, others.size
-    panels = np.empty((n_threads, min(PANEL_VALUES // width, curvature.size), width))
-    sums = np.empty((others.size, width))
-    reached, passed = np.empty((n_threads, chosen.size), np.int64), np.empty(others.size, np.int64)
-    panel_products(data, rows, start, stop, chosen, others, shares, curvature, panels, reached, passed, sums)
-    return sums[:, : chosen.size]
+    n_samples, stored = curvature.size, int((stop[others] - start[others]).sum())
+    work = PANEL_ROW * width // WIDTHS[0] * stored
+    # As many parts for any number of threads: so sums are the same.
+    n_parts = min(max(stored // (VALUES_OF_PART * others.size), 2), MOST_PARTS) if work >= THREADED_FROM else 1
+    bounds = n_samples * np.arange(n_parts + 1) // n_parts
+    n_threads = min(threads_for(work), n_parts)
+    panels = np.empty((n_threads, min(PANEL_VALUES // width, int(np.diff(bounds).max())), width))
+    reached, sums = np.empty((n_parts, chosen.size + others.size), np.int64), np.empty((n_parts, others.size, width))
+    panel_products(data, rows, start, stop, chosen, others, bounds, curvature, panels, reached, sums)
+    return (sums[0] if n_parts == 1 else sums.sum(axis=0))[:, : chosen.size]
 
 
 def _add_by_rows(
