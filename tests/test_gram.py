@@ -15,7 +15,16 @@ from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 WAYS = {
     "panels": {"FEW": 7},
     "small panels": {"FEW": 7, "WIDTHS": np.array([4]), "PANEL_VALUES": 24},
-    "row": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 1},
+    "panels in parts": {"FEW": 7, "PANEL_VALUES": 24, "THREADED_FROM": 0, "VALUES_OF_PART": 4},
+    "row": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 1, "VALUES_OF_SHARE": 5},
+    "rows in parts": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 1, "THREADED_FROM": 0},
+    "some rows of parts": {
+        "FEW": 0,
+        "FULL": 2.0,
+        "VALUES_IN_ROOM": 30,
+        "THREADED_FROM": 0,
+        "MOST_PARTS": 3,
+    },
     "some rows": {"FEW": 0, "FULL": 2.0, "VALUES_IN_ROOM": 30, "VALUES_OF_SHARE": 5},
     "all rows": {"FEW": 0, "FULL": 2.0},
     "panels and rows": {"FEW": 0, "FULL": 0.4, "WIDTHS": np.array([4]), "VALUES_IN_ROOM": 30},

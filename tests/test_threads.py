@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.utils._testing import assert_allclose
+from sklearn_sparselp._core._l1_certificate import entering_strengths, l1_certificates
 from sklearn_sparselp._core._rows import all_finite, inspect
 from threadpoolctl import threadpool_limits
 
 from sklearn_sparselp import SparseLpRegressor, _threads
-from sklearn_sparselp._solvers import Design, support_newton
+from sklearn_sparselp._solvers import Design, sparse_gram, support_newton
 from sklearn_sparselp._solvers.support_newton import cholesky
 
 # More than the machine may have: the shares of threads then are uneven, and some are empty.
@@ -19,6 +20,7 @@ COUNTS = (1, 2, 3, 5)
 def shared_out(monkeypatch):
     """Everything is large enough for threads."""
     monkeypatch.setattr(_threads, "THREADED_FROM", 1)
+    monkeypatch.setattr(sparse_gram, "THREADED_FROM", 1)
     monkeypatch.setattr(support_newton, "FACTOR_THREADED_FROM", 1)
 
 
@@ -95,13 +97,18 @@ def test_gram_matrices_are_those_of_one_thread(layout, n_old, dtype, shared_out)
 
 
 def test_gram_matrices_of_many_rows_at_a_time(monkeypatch, shared_out):
-    from sklearn_sparselp._solvers import sparse_gram
-
     X = sparse_columns(4, (997, 40), 0.3)
     block = Design(X).columns(np.arange(40))
-    for full, room in ((2.0, 2**16), (2.0, 50), (0.3, 50)):
+    for full, room, share in (
+        (2.0, 2**16, 2**18),
+        (2.0, 50, 10),
+        (2.0, 2**16, 10),
+        (0.3, 50, 2**18),
+        (0.3, 50, 10),
+    ):
         monkeypatch.setattr(sparse_gram, "FULL", full)
         monkeypatch.setattr(sparse_gram, "VALUES_IN_ROOM", room)
+        monkeypatch.setattr(sparse_gram, "VALUES_OF_SHARE", share)
         for n_old in (0, 5, 40 - sparse_gram.FEW):
             whole = block.gram(np.ones(997), n_old)
             assert_allclose(whole, (X.T @ X).toarray()[n_old:], atol=1e-12)
@@ -197,3 +204,38 @@ def test_few_values_are_left_to_one_thread(monkeypatch):
     monkeypatch.setattr(_threads, "effective_n_threads", lambda: 4)
     assert _threads.threads_for(_threads.THREADED_FROM - 1) == 1
     assert _threads.threads_for(_threads.THREADED_FROM) == 4
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_walks_over_many_features_do_not_depend_on_the_number_of_threads(positive):
+    rng = np.random.default_rng(7)
+    n_features = 70_001
+    gradients, lipschitz = rng.uniform(-1.0, 1.0, (2, n_features)), rng.uniform(size=n_features)
+    lipschitz[::7] = 0.0
+    features, coefs = np.array([1, 40_000, 70_000]), rng.normal(size=(2, 3))
+    found = []
+    for count in COUNTS:
+        reach, figures = np.empty(n_features), np.empty((2, 3))
+        entering_strengths(*gradients, np.empty(0), lipschitz, 0.8, 1.0, positive, reach, count)
+        l1_certificates(
+            gradients.copy(), np.empty(0), lipschitz, np.array([0.9, 0.5]), 0.0, positive, features, coefs,
+            np.array([-1.0, -2.0]), np.array([1.5, 2.5]), figures, count,
+        )  # fmt: skip
+        found.append((reach, figures))
+    pull = np.where(lipschitz > 0.0, -gradients if positive else np.abs(gradients), 0.0).max(axis=1)
+    assert (found[0][1][:, 2] >= pull - [0.9, 0.5]).all()
+    for reach, figures in found[1:]:
+        np.testing.assert_array_equal(reach, found[0][0])
+        np.testing.assert_array_equal(figures, found[0][1])
+
+
+def test_moments_of_many_columns_are_those_of_scipy(shared_out):
+    X = sparse.random_array((30, 70_000), density=0.05, rng=np.random.default_rng(8), format="csc")
+    weights = np.random.default_rng(9).random(30)
+    for count in COUNTS:
+        with threadpool_limits(count, user_api="openmp"):
+            sums, squares = Design(X).moments(weights, True)
+        assert_allclose(sums, X.T @ weights, atol=1e-13)
+        assert_allclose(
+            squares, X.multiply(X).T @ weights - (X.T @ weights) ** 2 / weights.sum(), atol=1e-12
+        )

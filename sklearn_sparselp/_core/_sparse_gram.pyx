@@ -121,18 +121,19 @@ def gram_of_rows(
     for k in prange(n_shares, nogil=True, schedule="dynamic", num_threads=n_threads):
         if shares[k] < shares[k + 1]:
             _add_products(
-                indptr, columns, values, shares[k], shares[k + 1], curvature, &out[shares[k] - n_old, 0], stride,
+                curvature.shape[0], &indptr[0], &columns[0], &values[0], shares[k], shares[k + 1], &curvature[0],
+                &out[shares[k] - n_old, 0], stride,
             )
 
 
 cdef void _add_products(
-    const int64_t[::1] indptr, const int32_t[::1] columns, const double[::1] values, Py_ssize_t first, Py_ssize_t last,
-    const double[::1] curvature, double* out, Py_ssize_t stride,
+    Py_ssize_t n_rows, const int64_t* indptr, const int32_t* columns, const double* values, Py_ssize_t first,
+    Py_ssize_t last, const double* curvature, double* out, Py_ssize_t stride,
 ) noexcept nogil:
     cdef Py_ssize_t i, head, entry, other, base = indptr[0]
     cdef double value
     cdef double* row
-    for i in range(curvature.shape[0]):
+    for i in range(n_rows):
         head, entry = indptr[i] - base, indptr[i + 1] - base - 1
         while entry >= head and columns[entry] >= last:
             entry -= 1
@@ -142,6 +143,79 @@ cdef void _add_products(
             for other in range(head, entry + 1):
                 row[columns[other]] += value * values[other]
             entry -= 1
+
+
+def gram_of_few(
+    const real_t[::1] data not None,       # IN
+    const index_t[::1] rows not None,      # IN, ascending in each column
+    const int64_t[::1] start not None,     # IN, (n_chosen,)
+    const int64_t[::1] stop not None,      # IN, (n_chosen,)
+    const int32_t[::1] names not None,     # IN, (n_chosen,), ascending, of n_columns columns
+    Py_ssize_t n_old,
+    const int64_t[::1] bounds not None,    # IN, (n_parts + 1,), rows
+    Py_ssize_t rows_at_once,
+    const double[::1] curvature not None,  # IN, (n_samples,)
+    int64_t[:, ::1] reached not None,      # WORK, (n_threads, n_chosen)
+    int64_t[:, ::1] indptr not None,       # WORK, (n_threads, rows_at_once + 1)
+    int32_t[:, ::1] columns not None,      # WORK, (n_threads, n_values), at least n_chosen
+    double[:, ::1] values not None,        # WORK, (n_threads, n_values)
+    double[:, :, ::1] out not None,        # IN/OUT, (n_parts, n_columns - n_old, n_columns)
+):
+    """Add ``sum_i curvature_i x_ia x_ib`` over a part's rows to ``out[part, a - n_old, b]``, a from n_old, b up to a.
+
+    A thread turns some rows of a part, at most as many as have room, and multiplies them while they lie in its cache.
+    """
+    cdef Py_ssize_t part, n_parts = out.shape[0]
+    cdef int n_threads = reached.shape[0], me
+    for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
+        me = threadid()
+        _gram_of_part(
+            data, rows, start, stop, names, n_old, bounds[part], bounds[part + 1], rows_at_once, curvature,
+            &reached[me, 0], &indptr[me, 0], &columns[me, 0], &values[me, 0], values.shape[1], &out[part, 0, 0],
+            out.shape[2],
+        )
+
+
+cdef void _gram_of_part(
+    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
+    const int32_t[::1] names, Py_ssize_t n_old, Py_ssize_t first, Py_ssize_t bound, Py_ssize_t rows_at_once,
+    const double[::1] curvature, int64_t* reached, int64_t* indptr, int32_t* columns, double* values, Py_ssize_t room,
+    double* out, Py_ssize_t n_columns,
+) noexcept nogil:
+    cdef Py_ssize_t k, i, entry, total, end, n_rows, n_chosen = start.shape[0]
+    for k in range(n_chosen):
+        reached[k] = _entry_from(rows, start[k], stop[k], first)
+    while first < bound:
+        end = min(first + rows_at_once, bound)
+        # indptr[i + 1] counts what row i holds, then says where it begins, and then where it ends.
+        memset(indptr, 0, (end - first + 1) * sizeof(int64_t))
+        total = 0
+        for k in range(n_chosen):
+            entry = reached[k]
+            while entry < stop[k] and rows[entry] < end:
+                indptr[rows[entry] - first + 1] += 1
+                entry += 1
+            total += entry - reached[k]
+            if total > room:
+                break
+        if total > room:
+            rows_at_once = max((end - first) // 2, 1)
+            continue
+        n_rows, total = end - first, 0
+        for i in range(1, n_rows + 1):
+            total += indptr[i]
+            indptr[i] = total - indptr[i]
+        for k in range(n_chosen):
+            entry = reached[k]
+            while entry < stop[k] and rows[entry] < end:
+                i = indptr[rows[entry] - first + 1]
+                columns[i] = names[k]
+                values[i] = data[entry]
+                indptr[rows[entry] - first + 1] = i + 1
+                entry += 1
+            reached[k] = entry
+        _add_products(n_rows, indptr, columns, values, n_old, n_columns, &curvature[first], out, n_columns)
+        first = end
 
 
 def panel_products(
@@ -159,8 +233,8 @@ def panel_products(
 ):
     """Fill ``sums[part, k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
 
-    Each part adds up the rows from bounds[part] up to bounds[part + 1]. The chosen columns are written side by side as a
-    dense panel, some rows at a time: a value of another column then meets all of them at once.
+    Each part adds up the rows from bounds[part] up to bounds[part + 1]. The chosen columns are written side by side as
+    a dense panel, some rows at a time: a value of another column then meets all of them at once.
     """
     cdef Py_ssize_t part, n_parts = sums.shape[0]
     cdef int n_threads = panels.shape[0]
@@ -174,7 +248,8 @@ def panel_products(
 cdef void _panel_products(
     const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
     const int64_t[::1] chosen, const int64_t[::1] others, Py_ssize_t first, Py_ssize_t bound,
-    const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached, double* sums,
+    const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached,
+    double* sums,
 ) noexcept nogil:
     cdef Py_ssize_t k, r, entry, last, end, n_chosen = chosen.shape[0]
     cdef int64_t* passed = reached + n_chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._dense import mirror
-from .._core._sparse_gram import advance, count_rows, gram_of_rows, panel_products, turn_rows
+from .._core._sparse_gram import advance, count_rows, gram_of_few, gram_of_rows, panel_products, turn_rows
 from .._threads import THREADED_FROM, threads_for
 
 # Values that a thread turns before they are used and others take their room: 0.8 MB, what a second-level cache holds.
@@ -97,7 +97,11 @@ def _add_by_rows(
     # Additions of each new column: its values meet those before it in their rows.
     late = places >= n_old
     additions = sizes[late] * (np.cumsum(sizes)[late] / n_samples)
-    n_threads = min(threads_for(additions.sum() + TURN * stored), n_samples)
+    work = int(additions.sum()) + TURN * stored
+    if 2 * out.size <= VALUES_OF_SHARE:
+        _add_few(data, rows, start, stop, curvature, places.astype(np.int32), n_old, work, out)
+        return
+    n_threads = min(threads_for(work), n_samples)
     n_shares = min(max(n_threads, out.size // VALUES_OF_SHARE), additions.size)
     goals = additions.sum() * np.arange(1, n_shares) / n_shares
     shares = np.array([n_old, *places[late][np.searchsorted(np.cumsum(additions), goals)], out.shape[1]], dtype=np.int64)
@@ -120,3 +124,25 @@ def _add_by_rows(
         turn_rows(data, rows, stop, indptr, part, reached, room, names, columns, values)
         first, last = part[0], part[-1]
         gram_of_rows(indptr[first : last + 1], columns, values, n_old, shares, curvature[first:last], out, n_threads)
+
+
+def _add_few(
+    data: np.ndarray, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, curvature: np.ndarray, names: np.ndarray,
+    n_old: int, work: int, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Do so by parts of the rows, each with a matrix of its own; as many parts for any number of threads."""
+    n_samples, stored = curvature.size, int((stop - start).sum())
+    n_parts = min(VALUES_OF_SHARE // out.size, MOST_PARTS, n_samples) if work >= THREADED_FROM else 1
+    n_threads = min(threads_for(work), n_parts)
+    bounds = n_samples * np.arange(n_parts + 1) // n_parts
+    # Half of the room in the mean.
+    rows_at_once = int(np.clip(VALUES_IN_ROOM * n_samples // (2 * stored), 1, np.diff(bounds).max()))
+    room = max(min(VALUES_IN_ROOM, stored), start.size)
+    sums = np.zeros((n_parts, *out.shape))
+    gram_of_few(
+        data, rows, start, stop, names, n_old, bounds, rows_at_once, curvature,
+        np.empty((n_threads, start.size), np.int64), np.empty((n_threads, rows_at_once + 1), np.int64),
+        np.empty((n_threads, room), np.int32), np.empty((n_threads, room)), sums,
+    )  # fmt: skip
+    for part in sums:
+        out += part
