@@ -240,8 +240,8 @@ def panel_products(
     cdef int n_threads = panels.shape[0]
     for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         _panel_products(
-            data, rows, start, stop, chosen, others, bounds[part], bounds[part + 1], curvature, &panels[threadid(), 0, 0],
-            panels.shape[1], panels.shape[2], &reached[part, 0], &sums[part, 0, 0],
+            data, rows, start, stop, chosen, others, bounds[part], bounds[part + 1], curvature,
+            &panels[threadid(), 0, 0], panels.shape[1], panels.shape[2], &reached[part, 0], &sums[part, 0, 0],
         )
 
 
