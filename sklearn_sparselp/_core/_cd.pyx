@@ -80,10 +80,10 @@ def sweep(
     QuadraticModel model not None,      # IN/OUT
     Py_ssize_t max_epochs,
     double tol,
-    bint until_stable,
+    Py_ssize_t until_changes,
     bint by_gram=False,
 ):
-    """Run epochs until the largest update is small, or the signs stand still.
+    """Run epochs until the largest update is small, or few signs change.
 
     One update of column j: ``w_j <- T_j(w_j - g_j / L_j)``.
 
@@ -97,8 +97,8 @@ def sweep(
         At most so many.
     tol : float
         Stop when ``max_j L_j |change of w_j|`` of an epoch is at most this.
-    until_stable : bool
-        Also stop after an epoch in which no coefficient changed its sign.
+    until_changes : int
+        Also stop after an epoch in which at most so many coefficients changed their sign; -1: never.
     by_gram : bool
         Whether the columns are those of a Gram matrix, and ``raw_gradient`` the gradient itself.
 
@@ -107,13 +107,12 @@ def sweep(
     epochs : int
     violation : float
         ``max_j L_j |change of w_j|`` of the last epoch.
-    stable : bool
-        Whether no coefficient changed its sign in the last epoch.
+    n_changes : int
+        How many coefficients changed their sign in the last epoch.
     """
-    cdef Py_ssize_t k, epoch = 0, size, work = 0
+    cdef Py_ssize_t k, epoch = 0, size, work = 0, changes = 0
     cdef Py_ssize_t n_columns = model.w.shape[0]
     cdef double violation = 0.0, lipschitz, gradient, old, new, change
-    cdef bint stable = True
     cdef bint centred = model.sums.shape[0] > 0
     cdef bint weighted = model.curvature.shape[0] > 0
     cdef bint dense = rows.shape[0] == 0
@@ -124,7 +123,7 @@ def sweep(
         while epoch < max_epochs:
             epoch += 1
             violation = 0.0
-            stable = True
+            changes = 0
             for k in range(n_columns):
                 lipschitz = model.lipschitz[k]
                 if lipschitz <= 0.0:
@@ -152,7 +151,7 @@ def sweep(
                 if fabs(change) * lipschitz > violation:
                     violation = fabs(change) * lipschitz
                 if (new > 0.0) != (old > 0.0) or (new < 0.0) != (old < 0.0):
-                    stable = False
+                    changes += 1
                 model.w[k] = new
                 if weighted:
                     column_weighted_axpy(change, column, where, size, &model.curvature[0], raw)
@@ -160,6 +159,6 @@ def sweep(
                     column_axpy(change * model.uniform, column, where, size, raw)
                 if centred:
                     model.shift -= change * model.sums[k] / model.total
-            if violation <= tol or (until_stable and stable):
+            if violation <= tol or changes <= until_changes:
                 break
-    return epoch, violation, stable
+    return epoch, violation, changes

@@ -188,7 +188,7 @@ def _sweep(
         bound,
         True,
     )
-    sweep(block.data, block.rows, block.start, block.stop, model, 1, 0.0, False)
+    sweep(block.data, block.rows, block.start, block.stop, model, 1, 0.0, -1)
     if np.array_equal(w, point.w[features]):
         return None
     new = point.w.copy()

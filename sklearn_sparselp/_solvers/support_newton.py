@@ -233,6 +233,11 @@ def newton_step(
     return failed
 
 
+def factor_cost(block: ColumnBlock | GramBlock, size: int) -> float:
+    """Return what a factor of so many of the columns costs, in stored values that an epoch visits meanwhile."""
+    return (SPARSE_SPEED if block.rows.shape[0] else DENSE_SPEED) * float(size) ** 3 / 3.0
+
+
 def polished(problem, model: SupportModel | None, gram: GramCache | None = None) -> np.ndarray | None:
     """Return the end of a full, well-determined Newton step on the support, None where that is dear or there is none.
 
@@ -371,12 +376,11 @@ class _Hessian:
             return NO_FEATURES
         if not block.factored:
             return None
-        dense = block.rows.shape[0] == 0
-        speed = DENSE_SPEED if dense else SPARSE_SPEED
-        factor, spent = speed * len(block) ** 3 / 3.0, 0.0 if gram is None else gram.spent
+        dense, size = block.rows.shape[0] == 0, len(block)
+        factor, spent = factor_cost(block, size), 0.0 if gram is None else gram.spent
         if self._stay is not None:
-            changes = self._stay.size + len(block) - 2 * np.count_nonzero(self._stay)
-            self.work += speed * (changes + 1) * len(block) ** 2
+            changes = self._stay.size + size - 2 * np.count_nonzero(self._stay)
+            self.work += 3.0 * factor * (changes + 1) / size
             return gram.missing(features)
         if gram is not None and self._damped and not gram.tried and factor > 2.0 * block.n_stored * TRIAL_STEPS:
             gram.tried, self._most_steps = True, TRIAL_STEPS
