@@ -218,8 +218,8 @@ def test_walks_over_many_features_do_not_depend_on_the_number_of_threads(positiv
         reach, figures = np.empty(n_features), np.empty((2, 3))
         entering_strengths(*gradients, np.empty(0), lipschitz, 0.8, 1.0, positive, reach, count)
         l1_certificates(
-            gradients.copy(), np.empty(0), lipschitz, np.array([0.9, 0.5]), 0.0, positive, features, coefs,
-            np.array([-1.0, -2.0]), np.array([1.5, 2.5]), figures, count,
+            gradients.copy(), np.empty(0), lipschitz, np.array([0.9, 0.5]), 0.0, positive, features,
+            coefs, np.array([-1.0, -2.0]), np.array([1.5, 2.5]), figures, count,
         )  # fmt: skip
         found.append((reach, figures))
     pull = np.where(lipschitz > 0.0, -gradients if positive else np.abs(gradients), 0.0).max(axis=1)
