@@ -239,3 +239,24 @@ def test_moments_of_many_columns_are_those_of_scipy(shared_out):
         assert_allclose(
             squares, X.multiply(X).T @ weights - (X.T @ weights) ** 2 / weights.sum(), atol=1e-12
         )
+
+
+def test_the_matrix_of_compressed_rows_does_not_depend_on_the_number_of_threads(shared_out):
+    X = sparse.csr_array(sparse_columns(10, (997, 40), 0.2))
+    rng = np.random.default_rng(11)
+    curvature, vectors = rng.random(997), rng.standard_normal((2, 997))
+    found = []
+    for count in COUNTS:
+        with threadpool_limits(count, user_api="openmp"):
+            found.append(
+                sparse_gram.gram_by_rows(X.data, X.indices, X.indptr, 40, curvature, vectors)
+            )
+    assert_allclose(found[0][0], (X.T @ (X * curvature[:, np.newaxis])).toarray(), atol=1e-12)
+    assert_allclose(found[0][1], vectors @ X, atol=1e-12)
+    for gram, products in found[1:]:
+        np.testing.assert_array_equal(gram, found[0][0])
+        np.testing.assert_array_equal(products, found[0][1])
+    _, alone = sparse_gram.gram_by_rows(
+        X.data, X.indices, X.indptr, 40, curvature, vectors[:1], products_only=True
+    )
+    np.testing.assert_array_equal(alone[0], found[0][1][0])

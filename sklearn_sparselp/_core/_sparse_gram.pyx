@@ -218,6 +218,47 @@ cdef void _gram_of_part(
         first = end
 
 
+def gram_of_compressed_rows(
+    const real_t[::1] data not None,        # IN
+    const index_t[::1] columns not None,    # IN, ascending in each row
+    const index_t[::1] indptr not None,     # IN, (n_samples + 1,)
+    const int64_t[::1] bounds not None,     # IN, (n_parts + 1,), rows
+    const double[::1] curvature not None,   # IN, (n_samples,)
+    const double[:, ::1] vectors not None,  # IN, (n_vectors, n_samples)
+    double[:, :, ::1] grams not None,       # IN/OUT, (n_parts, n_columns, n_columns), or (n_parts, 0, 0) for none
+    double[:, :, ::1] products not None,    # IN/OUT, (n_parts, n_vectors, n_columns)
+    int n_threads,
+):
+    """Add ``sum_i curvature_i x_ia x_ib`` to ``grams[part, a, b]``, b up to a, ``vectors @ X`` to ``products[part]``.
+
+    Both are over the rows of a part, which are read once.
+    """
+    cdef Py_ssize_t part, n_parts = products.shape[0], n_columns = products.shape[2]
+    for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
+        _add_compressed_rows(
+            data, columns, indptr, bounds[part], bounds[part + 1], curvature, vectors,
+            &grams[part, 0, 0] if grams.shape[1] else NULL, &products[part, 0, 0], n_columns,
+        )
+
+
+cdef void _add_compressed_rows(
+    const real_t[::1] data, const index_t[::1] columns, const index_t[::1] indptr, Py_ssize_t first, Py_ssize_t bound,
+    const double[::1] curvature, const double[:, ::1] vectors, double* gram, double* products, Py_ssize_t n_columns,
+) noexcept nogil:
+    cdef Py_ssize_t i, r, entry, other
+    cdef double value
+    cdef double* row
+    for i in range(first, bound):
+        for entry in range(indptr[i], indptr[i + 1]):
+            for r in range(vectors.shape[0]):
+                products[r * n_columns + columns[entry]] += vectors[r, i] * data[entry]
+            if gram != NULL:
+                value = curvature[i] * data[entry]
+                row = gram + columns[entry] * n_columns
+                for other in range(indptr[i], entry + 1):
+                    row[columns[other]] += value * data[other]
+
+
 def panel_products(
     const real_t[::1] data not None,       # IN
     const index_t[::1] rows not None,      # IN, ascending in each column

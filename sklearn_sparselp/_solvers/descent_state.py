@@ -11,18 +11,18 @@ from .._core._gram_path import lasso_on_gram
 from .._core._penalty import smooth_terms, total_on
 from .._core._violations import violation_on
 from .certificate import Certificate, has_gap_on_gram, has_restricted_gap, restricted_gap
-from .design import ColumnBlock
-from .gram import GRAM_GAIN, GramBlock, GramCache, subtract_outer
+from .design import GRAM_GAIN, ColumnBlock
+from .gram import GramBlock, GramCache, subtract_outer
 from .iterate import Iterate, admissible, sweep_violators
 from .problem import Carry, Problem
 from .support_newton import (
     FIXED_COST,
-    LARGEST_FACTOR,
     POLISH_STEPS,
     POLISHED,
     SupportModel,
     arranged,
     factor_cost,
+    most_factored,
     newton_step,
     polished,
 )
@@ -321,7 +321,7 @@ class DescentState:
         most = min(max_steps, SUPPORT_STEPS)
         for taken in range(most):
             on = np.flatnonzero(self.w[features])
-            if not 0 < on.size <= LARGEST_FACTOR:
+            if not 0 < on.size <= most_factored(self.problem.design.n_samples):
                 return taken
             part, where = block.take(on), features[on]
             start, curvature = self.w[where], np.maximum(self.curvature, flat)
@@ -477,7 +477,7 @@ class DescentState:
             if waiting > 0 or not (stable or (restless and waiting <= -EPOCHS_OF_UNREST)):
                 continue
             on = np.flatnonzero(w)
-            if not stable and on.size > LARGEST_FACTOR:
+            if not stable and on.size > most_factored(problem.design.n_samples):
                 continue
             if gram is not None:
                 on = on[arranged(gram, features[on], np.abs(w[on]) * np.sqrt(lipschitz[on]))]
@@ -505,7 +505,7 @@ class DescentState:
         """Return how many signs may change in an epoch that a Newton step follows."""
         size = np.count_nonzero(w)
         cost = CALLS_OF_STEP + factor_cost(block, size)
-        cheap = size <= LARGEST_FACTOR and cost <= EPOCHS_PER_STEP * block.n_stored
+        cheap = cost <= EPOCHS_PER_STEP * block.n_stored
         return int(STEADY * size) if cheap else 0
 
     def _gram_matrix(self, block: ColumnBlock, features: np.ndarray) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from .._core._newton import block_accumulate, block_moments, block_products
 from .._core._turn import turn
 from .._threads import threads_for
 from .dense_gram import dense_gram
-from .sparse_gram import sparse_gram
+from .sparse_gram import gram_by_rows, sparse_gram
 
 NO_INDEX = np.empty(0, dtype=np.int32)
 NO_VALUES = np.empty(0)
@@ -26,6 +26,10 @@ FULL = 4
 MOST_FILLED = 0.5
 # Of up to so many dense features the Gram matrix is made with the moments, where samples are so many times as many.
 FEW_FEATURES = 300
+# The same of compressed rows, of so many values in the mean at most.
+SHORT_ROWS = 32
+# Gram matrices, and epochs on them, pay where they have so many times fewer entries than columns have values.
+GRAM_GAIN = 4
 TALL = 4
 # A mean of more standard deviations than so leaves rounding in a variance that comes from the mean square.
 FAR_MEAN = 30.0
@@ -275,6 +279,8 @@ class Design:
         in place of 0.33.
         """
         size = self.n_features
+        if self._few_in_rows:
+            return self._survey_of_rows(weights, centred, vector)
         dense = self.storage in ("c", "fortran")
         if not (dense and self._by_gram and 0 < size <= FEW_FEATURES and TALL * size <= self.n_samples):
             if not self.by_columns or self._knows(weights, centred):
@@ -291,6 +297,27 @@ class Design:
             vectors = np.empty((2, self.n_samples))
             vectors[0], vectors[1] = weights, vector
         matrix, products = dense_gram(self._data, start, size, weights, vectors=vectors)
+        return self._surveyed(weights, centred, matrix, products)
+
+    @property
+    def _few_in_rows(self) -> bool:
+        """Whether the Gram matrix of all columns is made of compressed rows: they are few, and rows short."""
+        size = self.n_features
+        few = self.storage == "csr" and self._by_gram and 0 < size <= FEW_FEATURES
+        return few and GRAM_GAIN * size * size <= self.n_stored <= SHORT_ROWS * self.n_samples
+
+    def _survey_of_rows(
+        self, weights: np.ndarray, centred: bool, vector: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        known = self._knows(weights, centred) and id(weights) in self._grams
+        vectors = np.array([vector]) if known or not centred else np.array([weights, vector])
+        matrix, products = gram_by_rows(self._data, self._minor, self._indptr, self.n_features, weights, vectors, known)
+        return (*self._moments[2], products[0]) if known else self._surveyed(weights, centred, matrix, products)
+
+    def _surveyed(
+        self, weights: np.ndarray, centred: bool, matrix: np.ndarray, products: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what `survey` does from the Gram matrix and products with it, and keep them."""
         squares = matrix.diagonal().copy()
         sums = products[0] if centred else np.empty(0)
         if centred:
@@ -298,7 +325,7 @@ class Design:
                 squares -= sums * sums
                 far = np.flatnonzero(~(sums * sums <= FAR_MEAN**2 * squares))
             if far.size:
-                sums[far], squares[far] = self.columns(far).moments(weights, centred)
+                sums[far], squares[far] = self.few_columns(far).moments(weights, centred)
         self._moments = (weights, centred, (sums, squares))
         grams, key = self._grams, id(weights)
         grams[key] = weakref.ref(weights, lambda _: grams.pop(key, None)), matrix

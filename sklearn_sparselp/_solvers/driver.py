@@ -117,8 +117,7 @@ def solve(
     """
     design = problems[0].design
     names = [choose(problem) if solver == "auto" else solver for problem in problems]
-    if all(name == "cd" for name in names):
-        design.prefer_columns()
+    by_columns = all(name == "cd" for name in names)
     runs = [
         SOLVERS[names[k]].run(
             problem,
@@ -147,6 +146,9 @@ def solve(
                 break
             if cancelled is not None and cancelled.is_set():
                 raise Cancelled
+            if by_columns:
+                # Not before: where features are few no pass may be needed.
+                design.prefer_columns()
             products = design.rmatvec(np.array([vector for _, vector in requests]))
             n_passes += 1
             if verbose:

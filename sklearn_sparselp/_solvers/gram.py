@@ -9,12 +9,10 @@ from .._core._dense import submatrix
 from .._threads import threads_for
 from .design import NO_INDEX
 
-# Epochs on a Gram matrix pay where they visit so many times fewer values than on the columns.
-GRAM_GAIN = 4
-# Beyond so many columns a cache starts anew.
+# Beyond so many columns, or a little more than are asked for if that is more, a cache starts anew.
 LARGEST_CACHE = 3000
 # Room for columns to come, so that not each of them moves the matrix.
-SPARE_ROOM = 1.2
+SPARE_ROOM, MOST_SPARE = 1.2, 400
 
 
 def subtract_outer(matrix: np.ndarray, vector: np.ndarray) -> None:
@@ -52,8 +50,8 @@ class GramCache:
         # Whether columns of some support have depended on each other.
         self.dependent = False
         # Whether a system was tried by conjugate gradient steps, and how many the last one took, 0 where they did not
-        # get there.
-        self.tried, self.easy = False, 0
+        # get there; whether it did not.
+        self.tried, self.easy, self.hard = False, 0, False
         # The factor of the last Newton step, see `support_newton.KeptFactor`.
         self.kept = None
 
@@ -72,7 +70,7 @@ class GramCache:
 
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
-        if self._features.size + new.size > LARGEST_CACHE:
+        if self._features.size + new.size > max(LARGEST_CACHE, SPARE_ROOM * features.size):
             self._slot, self._features, new = {}, self._features[:0], features
         if new.size:
             self.grow(new)
@@ -108,7 +106,7 @@ class GramCache:
             return
         size = old + new.size
         if size > self._matrix.shape[0]:
-            capacity = int(SPARE_ROOM * size)
+            capacity = min(int(SPARE_ROOM * size), size + MOST_SPARE)
             matrix = np.empty((capacity, capacity))
             matrix[:old, :old] = self._matrix[:old, :old]
             self._matrix = matrix

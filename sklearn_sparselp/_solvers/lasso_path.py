@@ -11,8 +11,8 @@ from .._core._gram_path import lasso_on_gram
 from .._core._l1_certificate import entering_strengths, l1_certificates
 from .._threads import threads_for_features
 from .certificate import Certificate
-from .design import FEW_FEATURES
-from .gram import GRAM_GAIN, GramCache
+from .design import FEW_FEATURES, GRAM_GAIN
+from .gram import GramCache
 from .problem import Problem, SolveResult
 from .support_newton import POLISHED
 

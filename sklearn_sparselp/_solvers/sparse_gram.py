@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._dense import mirror
-from .._core._sparse_gram import advance, count_rows, gram_of_few, gram_of_rows, panel_products, turn_rows
+from .._core._sparse_gram import advance, count_rows, gram_of_compressed_rows, gram_of_few, gram_of_rows, panel_products, turn_rows
 from .._threads import THREADED_FROM, threads_for
 
 # Values that a thread turns before they are used and others take their room: 0.8 MB, what a second-level cache holds.
@@ -24,7 +24,9 @@ FULL = 0.15
 VALUES_OF_SHARE = 2**18
 # What a value costs with a panel of the least width, in values that are multiplied alone.
 PANEL_ROW = 2
-# Sums with a panel are made in parts, so many at most, of so many values of a column in the mean.
+# What a value of a row takes with the others of it, in values that are read once, about.
+ROW_LENGTHS = 4
+# Sums are made in parts, so many at most, of so many values of a column in the mean.
 MOST_PARTS = 8
 VALUES_OF_PART = 64
 
@@ -64,6 +66,26 @@ def sparse_gram(
         _add_by_rows(*within, np.flatnonzero(~full), n_old, out)
     mirror(out[:, n_old:])
     return out
+
+
+def gram_by_rows(
+    data: np.ndarray, columns: np.ndarray, indptr: np.ndarray, n_columns: int, curvature: np.ndarray,
+    vectors: np.ndarray, products_only: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return ``X.T @ diag(curvature) @ X`` of a few columns in row storage, and ``vectors @ X``, in one reading.
+
+    The matrix is empty with ``products_only``. Sums are the same for any number of threads.
+    """
+    n_samples, stored = curvature.size, int(indptr[-1])
+    n_parts = min(MOST_PARTS, n_samples) if ROW_LENGTHS * stored >= THREADED_FROM else 1
+    bounds = n_samples * np.arange(n_parts + 1) // n_parts
+    size = 0 if products_only else n_columns
+    grams, products = np.zeros((n_parts, size, size)), np.zeros((n_parts, vectors.shape[0], n_columns))
+    n_threads = threads_for(ROW_LENGTHS * stored)
+    gram_of_compressed_rows(data, columns, indptr, bounds, curvature, vectors, grams, products, n_threads)
+    gram = grams.sum(axis=0)
+    mirror(gram)
+    return gram, products.sum(axis=0)
 
 
 def _panel_sums(

@@ -1,9 +1,10 @@
-"""One reading of few dense columns: matrix, moments and gradient of their definitions, no copy."""
+"""One reading of few columns, dense or in compressed rows: matrix, moments and gradient, no copy."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import Lasso
 from sklearn.utils._testing import assert_allclose
 from threadpoolctl import threadpool_limits
@@ -12,6 +13,7 @@ from sklearn_sparselp import SparseLpRegressor, SparseLpRegressorCV, _threads, s
 from sklearn_sparselp._solvers import Design, dense_gram
 
 N_SAMPLES, N_FEATURES = 1003, 20
+ORDERS = ["C", "F", "csr"]
 FAR, CONSTANT, EMPTY, NEARLY_CONSTANT = 3, 5, 7, 9
 
 
@@ -23,7 +25,11 @@ def tall(order="F", dtype=np.float64):
     X[:, EMPTY] = 0.0
     X[:, NEARLY_CONSTANT] = 1.0
     X[17, NEARLY_CONSTANT] = 1.0 + (1e-7 if dtype == np.float64 else 1e-4)
-    return np.array(X, dtype=dtype, order=order)
+    return laid_out(X.astype(dtype), order)
+
+
+def laid_out(X, order):
+    return sparse.csr_array(X) if order == "csr" else np.array(X, order=order)
 
 
 def weights_of(kind):
@@ -35,13 +41,13 @@ def weights_of(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", ["even", "uneven"])
 @pytest.mark.parametrize("centred", [True, False])
 def test_a_survey_gives_moments_and_products_of_their_definitions(centred, kind, order, dtype):
     X, weights = tall(order, dtype), weights_of(kind)
     vector = np.random.default_rng(2).standard_normal(N_SAMPLES)
-    wide = X.astype(np.longdouble)
+    wide = (X.toarray() if order == "csr" else X).astype(np.longdouble)
     means = weights @ wide if centred else np.zeros(N_FEATURES)
     expected = weights @ (wide - means) ** 2
     for count in (1, 2, 3):
@@ -61,13 +67,13 @@ def test_a_survey_gives_moments_and_products_of_their_definitions(centred, kind,
         assert_allclose(product, (vector @ wide).astype(float), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order", ORDERS)
 def test_the_matrix_of_a_survey_is_that_of_the_columns(order):
     X, weights = tall(order), weights_of("uneven")
     design = Design(X)
     design.survey(weights, True, np.ones(N_SAMPLES))
     features = np.array([4, 0, 11, 2, FAR])
-    plain = X[:, features].astype(np.longdouble)
+    plain = tall("C")[:, features].astype(np.longdouble)
     whole = ((plain.T * weights) @ plain).astype(float)
     assert_allclose(design.gram(features, weights), whole, rtol=1e-13)
     out = np.empty((3, 5))
@@ -78,9 +84,10 @@ def test_the_matrix_of_a_survey_is_that_of_the_columns(order):
     assert_allclose(design.gram(features, weights**2), other, rtol=1e-13)
 
 
-def test_each_weights_keep_their_matrix_as_long_as_they_live():
+@pytest.mark.parametrize("order", ["C", "csr"])
+def test_each_weights_keep_their_matrix_as_long_as_they_live(order):
     """Folds run in threads on one design: none may meet the matrix of another."""
-    design = Design(tall("C"))
+    design = Design(tall(order))
     first, second = weights_of("uneven"), weights_of("uneven")[::-1].copy()
     design.survey(first, True, np.ones(N_SAMPLES))
     alone = design.gram(np.arange(N_FEATURES), first)
@@ -93,9 +100,9 @@ def test_each_weights_keep_their_matrix_as_long_as_they_live():
     assert len(design._grams) == 1
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order", ORDERS)
 def test_folds_in_threads_are_those_of_one_thread(order):
-    X = np.array(np.random.default_rng(5).standard_normal((800, 30)), order=order)
+    X = laid_out(np.random.default_rng(5).standard_normal((800, 30)), order)
     y = X[:, :4].sum(axis=1) + np.random.default_rng(6).standard_normal(800)
     one, several = (
         SparseLpRegressorCV(alphas=30, cv=9, store_cv_paths=True, n_jobs=n_jobs).fit(X, y)
@@ -129,15 +136,18 @@ def test_blocks_of_rows_add_up(kind, order, n_samples, monkeypatch):
     np.testing.assert_array_equal(X, before)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_tall_fit_reads_x_once_and_copies_it_nowhere(order, weighted, monkeypatch):
     rng = np.random.default_rng(5)
-    X = np.array(rng.standard_normal((20_000, 40)), order=order)
-    y = X[:, 0] - X[:, 1] + rng.standard_normal(20_000)
+    X = rng.standard_normal((20_000, 40))
+    if order == "csr":
+        X[rng.random(X.shape) < 0.5] = 0.0
+    X = laid_out(X, order)
+    y = X[:, [0]].sum(axis=1) - X[:, [1]].sum(axis=1) + rng.standard_normal(20_000)
     weights = rng.random(20_000) if weighted else None
     passes = []
-    for name in ("rmatvec", "matvec", "moments", "columns"):
+    for name in ("rmatvec", "matvec", "moments", "columns", "prefer_columns"):
         monkeypatch.setattr(Design, name, lambda *terms, name=name: passes.append(name))
     model = SparseLpRegressor(alpha=0.02, tol=1e-8).fit(X[:1000], y[:1000])
     tracemalloc.start()
@@ -148,7 +158,7 @@ def test_a_tall_fit_reads_x_once_and_copies_it_nowhere(order, weighted, monkeypa
         tracemalloc.stop()
     assert passes == []
     # A dozen vectors over the samples, a block of rows.
-    assert peak < 0.5 * X.nbytes
+    assert peak < 0.5 * X.data.nbytes
     peer = Lasso(alpha=0.02, tol=1e-12).fit(X, y, sample_weight=weights)
     assert_allclose(model.coef_, peer.coef_, atol=1e-6)
     assert_allclose(model.intercept_, peer.intercept_, atol=1e-6)
@@ -173,3 +183,13 @@ def test_only_the_solver_that_walks_it_pays_for_the_matrix(solver, monkeypatch):
     X = np.random.default_rng(7).standard_normal((500, 5))
     SparseLpRegressor(alpha=0.1, solver=solver).fit(X, X[:, 0])
     assert len(made) == (solver == "cd")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_outputs_are_those_of_fits_of_their_own(order):
+    X = laid_out(tall("C")[:, :FAR], order)
+    Y = np.random.default_rng(8).standard_normal((N_SAMPLES, 2)) + tall("C")[:, :2]
+    both = SparseLpRegressor(alpha=0.05).fit(X, Y)
+    for k in range(2):
+        alone = SparseLpRegressor(alpha=0.05).fit(X, Y[:, k])
+        np.testing.assert_array_equal(both.coef_[k], alone.coef_)
