@@ -1,4 +1,4 @@
-"""One reading of few columns, dense or in compressed rows: matrix, moments and gradient, no copy."""
+"""One reading of few columns, dense or compressed rows: matrix, moments and gradient, no copy."""
 
 import tracemalloc
 
