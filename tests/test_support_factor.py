@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from layouts import LAYOUTS, regression
+from sklearn.linear_model import Lasso
 from sklearn_sparselp._core._faces import along_faces
 from sklearn_sparselp._core._loss import SquaredError
 from sklearn_sparselp._core._penalty import LpPenalty
 from sklearn_sparselp._core._support_factor import divide, factor_in_place, scaled_part, update
 
+from sklearn_sparselp import SparseLpRegressor
 from sklearn_sparselp._solvers import Design, Problem, support_newton
 from sklearn_sparselp._solvers.gram import GramCache
 from sklearn_sparselp._solvers.support_newton import SupportModel, arranged, newton_step
@@ -208,3 +210,27 @@ def test_a_ridge_is_taken_out_again_where_columns_are_independent(intercept):
     expected = np.linalg.solve(columns.T @ columns / 60, right)
     assert (expected * w[:20] > 0.0).all()
     np.testing.assert_allclose(step.coef, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(("trial", "factored"), [(1, True), (200, False)])
+def test_a_large_support_is_factored_where_conjugate_gradient_steps_fail(
+    trial, factored, monkeypatch
+):
+    monkeypatch.setattr(support_newton, "LARGEST_AT_ONCE", 20)
+    monkeypatch.setattr(support_newton, "LARGE_TRIAL", trial)
+    sizes, cholesky = [], support_newton.cholesky
+    monkeypatch.setattr(
+        support_newton,
+        "cholesky",
+        lambda room, size: sizes.append(size) or cholesky(room, size),
+    )
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((400, 600))
+    y = X[:, :100] @ rng.standard_normal(100) + rng.standard_normal(400)
+    alpha = np.abs(X.T @ (y - y.mean())).max() / 400 / 50
+    model = SparseLpRegressor(alpha=alpha, tol=1e-9).fit(X, y)
+    assert np.count_nonzero(model.coef_) > 20
+    assert any(size > 20 for size in sizes) == factored
+    np.testing.assert_allclose(
+        model.coef_, Lasso(alpha=alpha, tol=1e-10, max_iter=100_000).fit(X, y).coef_, atol=1e-5
+    )

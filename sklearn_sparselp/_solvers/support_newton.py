@@ -401,9 +401,9 @@ class _Hessian:
         # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
         large = size > LARGEST_AT_ONCE
         patience = 2.0 * block.n_stored * (LARGE_PATIENCE if large else 1.0)
-        if size > most_factored(block.n_samples) or factor > patience * MAX_CG_STEPS + spent:
+        if size > most_factored(block.n_samples) or factor > patience * MAX_CG_STEPS + spent or (large and gram is None):
             return None
-        if large and (gram is None or not gram.hard):
+        if large and not gram.hard:
             self._most_steps = LARGE_TRIAL
             return None
         new = features if gram is None else gram.missing(features)
