@@ -401,7 +401,9 @@ class _Hessian:
         # Both a matrix and its factor are bought once conjugate gradient steps have cost as much.
         large = size > LARGEST_AT_ONCE
         patience = 2.0 * block.n_stored * (LARGE_PATIENCE if large else 1.0)
-        if size > most_factored(block.n_samples) or factor > patience * MAX_CG_STEPS + spent or (large and gram is None):
+        if large and (gram is None or size > most_factored(block.n_samples)):
+            return None
+        if factor > patience * MAX_CG_STEPS + spent:
             return None
         if large and not gram.hard:
             self._most_steps = LARGE_TRIAL
