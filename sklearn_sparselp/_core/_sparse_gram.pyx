@@ -118,6 +118,8 @@ def gram_of_rows(
     The columns a from shares[k] up to shares[k + 1] are made at once.
     """
     cdef Py_ssize_t k, n_shares = shares.shape[0] - 1, stride = out.strides[0] // <Py_ssize_t> sizeof(double)
+    if curvature.shape[0] == 0:
+        return
     for k in prange(n_shares, nogil=True, schedule="dynamic", num_threads=n_threads):
         if shares[k] < shares[k + 1]:
             _add_products(
