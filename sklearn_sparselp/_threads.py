@@ -18,11 +18,9 @@ THREADED_FROM = 300_000
 # The least n_samples * n_features with a matrix in whose factors and products BLAS takes several
 # threads.
 BLAS_THREADED_FROM = 10_000
-NO_LIMIT = nullcontext()
-
-
 # A walk over vectors over the features, in stored values for each feature.
 VALUES_OF_FEATURE = 3
+NO_LIMIT = nullcontext()
 
 
 def threads_for(work: float) -> int:
