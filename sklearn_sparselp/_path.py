@@ -371,15 +371,16 @@ def collect(
     for k, (alpha, results) in enumerate(zip(alphas, fits, strict=True)):
         if k in kept:
             kept[k] = results
-        coefs = [row for result in results for row in result.coef.reshape(-1, n_features)]
-        n_coefs = sum(row.append(values) for row, values in zip(rows, coefs, strict=True))
         found = results[0]
-        if len(results) > 1 or n_rows > 1:
+        if n_rows == 1:
+            # The rule, and on small data what the time goes to.
+            n_coefs = rows[0].append(found.coef, found.support)
+            intercepts.append(found.intercept)
+        else:
+            coefs = [row for result in results for row in result.coef.reshape(-1, n_features)]
+            n_coefs = sum(row.append(values) for row, values in zip(rows, coefs, strict=True))
             intercepts.append(np.hstack([result.intercept for result in results]))
             found = _together(results)
-        else:
-            # The rule, and on small data what the time goes to.
-            intercepts.append(found.intercept)
         table.append(
             (
                 found.objective,
@@ -502,9 +503,9 @@ class _Rows:
         self._columns: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
 
-    def append(self, row: np.ndarray) -> int:
-        """Keep another row; return how many values it has."""
-        columns = row.nonzero()[0]
+    def append(self, row: np.ndarray, columns: np.ndarray | None = None) -> int:
+        """Keep another row; which columns hold a value may be known. Return how many do."""
+        columns = row.nonzero()[0] if columns is None else columns
         self._columns.append(columns)
         self._values.append(row[columns].astype(self._dtype))
         return columns.size

@@ -156,3 +156,27 @@ def test_signs_that_never_stand_still_do_not_keep_newton_steps_away(monkeypatch)
     model.fit(X, y)
     assert model.n_iter_ < max_iter
     assert certifier(model.coef_, 0.0, Task(1.0, alpha)).gap <= 1.1e-8
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.03])
+@pytest.mark.parametrize("positive", [False, True])
+def test_as_many_coefficients_as_samples_end_in_a_certificate(spread, positive):
+    # Columns of 20 common factors: working sets get more features than samples, and stay there.
+    rng = np.random.default_rng(0)
+    n, d = 320, 1200
+    X = rng.standard_normal((n, 20)) @ rng.standard_normal((20, d))
+    X += spread * rng.standard_normal((n, d))
+    X = np.asfortranarray((X - X.mean(axis=0)) / X.std(axis=0))
+    y = X[:, :30] @ rng.standard_normal(30) + rng.standard_normal(n)
+    certifier = Certifier(X, y - y.mean())
+    alpha = 1e-5 * certifier.alpha_max(1.0)
+    model = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-6, positive=positive)
+    model.fit(X, y - y.mean())
+    assert np.count_nonzero(model.coef_) <= n
+    if not positive:
+        assert certifier(model.coef_, 0.0, Task(1.0, alpha)).gap <= 1.1e-6
+    else:
+        assert (model.coef_ >= 0.0).all()
+        gradient = X.T @ (X @ model.coef_ - y + y.mean()) / n
+        assert gradient.min() >= -alpha * (1.0 + 1e-3)
+        assert np.abs(gradient[model.coef_ > 0.0] + alpha).max() <= 1e-3 * alpha

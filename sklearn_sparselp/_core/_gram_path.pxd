@@ -18,7 +18,8 @@ cdef struct Fit:
     double* cholesky      # (room, room), see _factor.pxd
     int32_t* order        # (room,), which coordinates its rows are
     int room_size, n_rows
-    Py_ssize_t work
+    Py_ssize_t work       # entries of the matrix that have been read, about
+    Py_ssize_t looked     # `work` at the last look at pending signals
 
 
 # Epochs to near the minimum; how many, negative where they do not get there. The gradient at w has to be there.
@@ -27,4 +28,4 @@ cdef Py_ssize_t walk(Fit* m, Py_ssize_t max_epochs) noexcept nogil
 # The epochs that a fit from w took, -1 where it gave up.
 cdef Py_ssize_t descend(
     Fit* m, Py_ssize_t max_epochs, double tol, double polished, double* objective, double* gap, double* violation,
-) noexcept nogil
+) except -2 nogil

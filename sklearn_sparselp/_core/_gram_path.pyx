@@ -7,25 +7,31 @@ from libc.string cimport memcpy
 from scipy.linalg.cython_lapack cimport dpotrf
 
 from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_CLONES
-from ._factor cimport factor_append, factor_remove, factor_solve
+from ._factor cimport factor_append, factor_append_many, factor_remove, factor_solve
 from ._types cimport int32_t
 
 # Epochs after a step that was cut until the signs stand still, at most, and rounds of steps for one strength.
 cdef int EPOCHS_PER_ROUND = 5
 cdef int MOST_ROUNDS = 200
-# Steps of one fit that meet a singular matrix, at most; epochs alone go on.
-cdef int MOST_SINGULAR = 3
-# A step that would take more coefficients through 0 than so, or a quarter of them, is cut at the first.
+# A step that would take more coefficients through 0 than so and than a quarter of them is cut at the first, not more
+# often than so in a row: of as many coefficients as samples epochs fill the support anew, and minima on it lie far off.
 cdef int MOST_LEGS = 10
+cdef int MOST_CUTS = 3
 # A walk of epochs ends where the largest violation is this share of what it was; where it falls less than so in an
 # epoch that is given up.
 cdef int LONGEST_WALK = 12
 cdef double SETTLED = 0.1
 cdef double SLOW = 0.85
-# A row of the factor that joins or leaves costs as much as this share of a new factor: 1 ms for 20 ms at 900 rows.
-cdef int UPDATES_PER_FACTOR = 12
-# Entries of the matrix that are read in one call, about: 50 ms of work. A thread that is not the main one learns of
-# an interrupt between calls only.
+# A row that leaves the factor of n rows costs so many n-ths of a new one, 1 ms for 20 ms at 900 rows; one of many
+# that join.
+cdef int LEAVINGS_PER_FACTOR = 12
+cdef int JOINS_PER_FACTOR = 3
+# Rows that join a factor in one product, and by how much that is faster than one after the other.
+cdef int FEWEST_AT_ONCE = 4
+cdef int ROWS_AT_ONCE = 64
+cdef int SPEED_OF_MANY = 4
+# Entries of the matrix that are read between two looks at pending signals, about: 50 ms of work; a call that has done
+# more ends with the strength. A thread that is not the main one learns of an interrupt between calls only.
 cdef Py_ssize_t WORK_PER_CALL = 50_000_000
 # Of a matrix scaled to unit diagonal: a smaller pivot is rounding.
 cdef double SMALLEST_PIVOT = 1e-11
@@ -47,6 +53,15 @@ cdef inline double moved(const Fit* m, Py_ssize_t k) noexcept nogil:
     # Where the minimum along coordinate k lies.
     cdef double lipschitz = m.matrix[k * m.stride + k] + m.l2_reg
     return soft(m.w[k] - (m.gradient[k] + m.l2_reg * m.w[k]) / lipschitz, m.alpha * m.factor[k] / lipschitz, m.positive)
+
+
+cdef int look(Fit* m) except -1 nogil:
+    # Raise what a signal asks for.
+    if m.work - m.looked > WORK_PER_CALL:
+        m.looked = m.work
+        with gil:
+            PyErr_CheckSignals()
+    return 0
 
 
 cdef void change(Fit* m, Py_ssize_t k, double by) noexcept nogil:
@@ -100,8 +115,8 @@ cdef bint enter(Fit* m) noexcept nogil:
     return stable
 
 
-cdef bint factorise(Fit* m, bint anew) noexcept nogil:
-    # Bring the factor to the support; return whether it has one.
+cdef void factorise(Fit* m, bint anew) noexcept nogil:
+    # Bring the factor to the support, less the coordinates that leave it where columns depend on each other.
     cdef int n = 0, info = 0, missing = 0, a, b, room = m.room_size
     cdef Py_ssize_t k
     cdef const double* row
@@ -113,7 +128,7 @@ cdef bint factorise(Fit* m, bint anew) noexcept nogil:
         missing += m.w[m.order[a]] == 0.0
         # What is left there are the coordinates that join.
         m.room[m.order[a]] = 0.0
-    if anew or (n - m.n_rows + 2 * missing) * UPDATES_PER_FACTOR > n:
+    if anew or (n - m.n_rows + missing) * JOINS_PER_FACTOR + missing * LEAVINGS_PER_FACTOR > n:
         m.n_rows, a = 0, 0
         for k in range(m.size):
             if m.w[k] != 0.0:
@@ -134,9 +149,9 @@ cdef bint factorise(Fit* m, bint anew) noexcept nogil:
                 break
         if info == 0:
             m.n_rows = n
-            return True
-        # Columns depend on each other: one after the other.
-        return join(m, 0, n)
+        else:
+            join(m, 0, n)
+        return
     for a in range(m.n_rows - 1, -1, -1):
         if m.w[m.order[a]] == 0.0:
             leave(m, a)
@@ -146,18 +161,29 @@ cdef bint factorise(Fit* m, bint anew) noexcept nogil:
         if m.room[k] != 0.0 and m.w[k] != 0.0:
             m.order[n] = <int32_t> k
             n += 1
-    return join(m, m.n_rows, n)
+    join(m, m.n_rows, n)
 
 
-cdef bint join(Fit* m, int first, int last) noexcept nogil:
-    # The coordinates in these places become rows of the factor; return whether all support then is in it.
-    cdef int a, b
+cdef void join(Fit* m, int first, int last) noexcept nogil:
+    # The coordinates in these places become rows of the factor, which then holds all of the support.
+    cdef int a = first, b, end, at_once = ROWS_AT_ONCE
     cdef Py_ssize_t k
     cdef const double* row
     cdef double pivot
-    cdef bint slid = False, whole = True
-    for a in range(first, last):
+    cdef bint slid = False
+    while a < last:
+        if at_once < FEWEST_AT_ONCE:
+            at_once += 1
+        else:
+            end = min(last, a + at_once)
+            a = join_many(m, a, end)
+            if a == end:
+                at_once = min(2 * at_once, ROWS_AT_ONCE)
+                continue
+            # This one depends on others, and what the product has found for those after it was in vain.
+            at_once //= 4
         k = m.order[a]
+        a += 1
         row = m.matrix + k * m.stride
         pivot = row[k] + m.l2_reg
         while m.w[k] != 0.0:
@@ -168,22 +194,56 @@ cdef bint join(Fit* m, int first, int last) noexcept nogil:
                 m.order[m.n_rows] = <int32_t> k
                 m.n_rows += 1
                 break
+            slide(m, k)
             slid = True
-            if not slide(m, k):
-                whole = False
-                break
     if slid:
         refresh(m)
-    return whole
 
 
-cdef bint slide(Fit* m, Py_ssize_t k) noexcept nogil:
+cdef int join_many(Fit* m, int first, int last) noexcept nogil:
+    # The same in one product; return the first place that is not done with: of a coordinate without a pivot, or `last`.
+    # One that a slide has brought to 0 is passed over.
+    cdef int a, b, c, n = m.n_rows, more = 0, joined
+    cdef Py_ssize_t k, stride = m.room_size
+    cdef const double* row
+    cdef double* column
+    for a in range(first, last):
+        k = m.order[a]
+        if m.w[k] == 0.0:
+            continue
+        row = m.matrix + k * m.stride
+        column = m.cholesky + n + more
+        for b in range(n):
+            column[b * stride] = row[m.order[b]]
+        c = n
+        for b in range(first, a):
+            if m.w[m.order[b]] != 0.0:
+                column[c * stride] = row[m.order[b]]
+                c += 1
+        column[c * stride] = row[k] + m.l2_reg
+        m.direction[more] = SMALLEST_PIVOT * (row[k] + m.l2_reg)
+        more += 1
+    if more == 0:
+        return last
+    m.work += more * <Py_ssize_t> (n + more) * (n + more) // SPEED_OF_MANY
+    joined = factor_append_many(m.cholesky, m.room_size, n, more, m.direction)
+    for a in range(first, last):
+        k = m.order[a]
+        if m.w[k] != 0.0:
+            if m.n_rows == n + joined:
+                return a
+            m.order[m.n_rows] = <int32_t> k
+            m.n_rows += 1
+    return last
+
+
+cdef void slide(Fit* m, Py_ssize_t k) noexcept nogil:
     # Column k is a combination c of those of the factor: along w_k + t, w_j - t c_j predictions stand still, and the
-    # penalty is linear up to where the first coefficient reaches 0. Go there downhill; return whether there is one.
-    cdef int a, first = -1
+    # penalty is linear up to where the first coefficient reaches 0. Go there downhill.
+    cdef int a, first
     cdef Py_ssize_t j
     cdef const double* row = m.matrix + k * m.stride
-    cdef double slope = tangent(m, k), size = m.alpha * m.factor[k], length = INFINITY, by, w
+    cdef double slope = tangent(m, k), size = m.alpha * m.factor[k], length, by
     for a in range(m.n_rows):
         m.direction[a] = row[m.order[a]]
     factor_solve(m.cholesky, m.room_size, m.n_rows, m.direction)
@@ -195,23 +255,32 @@ cdef bint slide(Fit* m, Py_ssize_t k) noexcept nogil:
     if fabs(slope) <= SMALLEST_EXCESS * size:
         slope = m.w[k]
     by = -1.0 if slope > 0.0 else 1.0
-    if by * m.w[k] < 0.0:
-        length = fabs(m.w[k])
-    for a in range(m.n_rows):
-        w = m.w[m.order[a]]
-        if w * by * m.direction[a] > 0.0 and fabs(w) < length * fabs(m.direction[a]):
-            length = fabs(w / m.direction[a])
-            first = a
+    length = way_to_zero(m, k, by, &first)
     if length == INFINITY:
-        return False
+        # No penalty falls without end: the slope is rounding, and nothing is lost by going the other way.
+        by = -by
+        length = way_to_zero(m, k, by, &first)
     by *= length
-    m.w[k] = m.w[k] + by if first >= 0 or length != fabs(m.w[k]) else 0.0
+    m.w[k] = m.w[k] + by if first >= 0 else 0.0
     for a in range(m.n_rows):
         j = m.order[a]
         m.w[j] = 0.0 if a == first else m.w[j] - by * m.direction[a]
     if first >= 0:
         leave(m, first)
-    return True
+
+
+cdef double way_to_zero(const Fit* m, Py_ssize_t k, double by, int* first) noexcept nogil:
+    # How far it is, along a slide of coordinate k in this direction, to where a coefficient reaches 0: that in place
+    # `first` of the factor, or k itself at -1.
+    cdef int a
+    cdef double w, length = fabs(m.w[k]) if by * m.w[k] < 0.0 else INFINITY
+    first[0] = -1
+    for a in range(m.n_rows):
+        w = m.w[m.order[a]]
+        if w * by * m.direction[a] > 0.0 and fabs(w) < length * fabs(m.direction[a]):
+            length = fabs(w / m.direction[a])
+            first[0] = a
+    return length
 
 
 cdef inline double tangent(const Fit* m, Py_ssize_t k) noexcept nogil:
@@ -229,14 +298,13 @@ cdef void leave(Fit* m, int place) noexcept nogil:
     m.work += m.n_rows * <Py_ssize_t> m.n_rows
 
 
-cdef int newton(Fit* m, bint anew) noexcept nogil:
-    # Go to the minimum on the support, from where the first coefficient reaches 0 on with one less.
-    # 1 at the minimum, 0 where the step is cut, -1 where the matrix has no factor.
+cdef int newton(Fit* m, bint anew, bint patient) except -1 nogil:
+    # Go to the minimum on the support, from where the first coefficient reaches 0 on with one less; return False where
+    # the step is cut, which it is not if `patient`.
     cdef int a, first, crossing, leg = 0
     cdef Py_ssize_t k
     cdef double length, left = 1.0, w
-    if not factorise(m, anew):
-        return -1
+    factorise(m, anew)
     memcpy(m.start, m.w, m.size * sizeof(double))
     # The gradient on the support, penalty included: it shrinks in proportion on the way to a minimum.
     for a in range(m.n_rows):
@@ -260,7 +328,8 @@ cdef int newton(Fit* m, bint anew) noexcept nogil:
         if first < 0:
             break
         leg += 1
-        if leg == 1 and crossing > MOST_LEGS and 4 * crossing > m.n_rows:
+        look(m)
+        if leg == 1 and not patient and crossing > MOST_LEGS and 4 * crossing > m.n_rows:
             leg = -1
             break
         left *= 1.0 - length
@@ -270,7 +339,7 @@ cdef int newton(Fit* m, bint anew) noexcept nogil:
     for k in range(m.size):
         if m.w[k] != m.start[k]:
             change(m, k, m.w[k] - m.start[k])
-    return 0 if leg < 0 else 1
+    return leg >= 0
 
 
 cdef void certify(Fit* m, double* objective, double* gap, double* violation) noexcept nogil:
@@ -309,32 +378,32 @@ cdef void certify(Fit* m, double* objective, double* gap, double* violation) noe
 
 cdef Py_ssize_t descend(
     Fit* m, Py_ssize_t max_epochs, double tol, double polished, double* objective, double* gap, double* violation,
-) noexcept nogil:
+) except -2 nogil:
     # Return the epochs it took, -1 where it gave up.
     cdef Py_ssize_t epochs = 0
-    cdef int _round, step, visits, singular = 0
-    cdef bint stable, anew = False, tried = False
+    cdef int _round, visits, cuts = 0
+    cdef bint there, stable, anew = False, tried = False
     for _round in range(MOST_ROUNDS):
-        step = newton(m, anew) if singular < MOST_SINGULAR else -1
-        singular += step < 0
-        # A factor that has failed, or that an inexact step came from, is not gone on with.
-        anew = step < 0
-        stable = False
+        look(m)
+        there = newton(m, anew, cuts >= MOST_CUTS)
+        cuts = 0 if there else cuts + 1
+        anew = stable = False
         visits = 0
-        # Beyond a minimum there is only to see who enters; without a step epochs are all there is.
-        while visits < (1 if step > 0 else EPOCHS_PER_ROUND) and not (stable and step >= 0):
+        # Beyond a minimum there is only to see who enters.
+        while visits < (1 if there else EPOCHS_PER_ROUND) and not stable:
             if epochs >= max_epochs:
                 return -1
-            stable = enter(m) if step > 0 else epoch(m)
+            stable = enter(m) if there else epoch(m)
             epochs += 1
             visits += 1
-        if step == 0 or (step > 0 and not stable):
+        if not (there and stable):
             continue
         refresh(m)
         certify(m, objective, gap, violation)
         if gap[0] <= tol:
-            if violation[0] <= polished or tried or step < 0:
+            if violation[0] <= polished or tried:
                 return epochs
+            # By a factor that no update has touched.
             tried = anew = True
     return -1
 
@@ -437,7 +506,7 @@ def lasso_on_gram(
     m.w, m.gradient, m.direction = &w[0], &work[0], &work[m.size]
     m.start, m.room = &work[2 * m.size], &work[3 * m.size]
     m.cholesky, m.order, m.room_size = &cholesky[0, 0], &order[0], <int> cholesky.shape[0]
-    m.n_rows, m.work, m.noise = order[m.room_size], 0, 0.0
+    m.n_rows, m.work, m.looked, m.noise = order[m.room_size], 0, 0, 0.0
     for k in range(m.size):
         m.noise = fmax(m.noise, ROUNDING * fabs(m.null_gradient[k]))
     with nogil:
@@ -457,6 +526,5 @@ def lasso_on_gram(
             figures[k, 3] = <double> epochs
             if m.work > WORK_PER_CALL:
                 with gil:
-                    PyErr_CheckSignals()
                     return k + 1
     return alphas.shape[0]

@@ -329,10 +329,10 @@ cdef bint finish(LossModels m, const real_t* data, const index_t* rows, int n_th
     return True
 
 
-cdef bint step(
+cdef int step(
     LossModels m, const real_t* data, const index_t* rows, double alpha, Py_ssize_t max_epochs, bint exact,
     int n_threads,
-) noexcept nogil:
+) except -1 nogil:
     # Go to the minimum of the model, or nearer; return whether that lowers the objective.
     cdef Py_ssize_t k, i, size = m.n_members, n = m.samples.shape[1], epochs, walked = 0
     cdef double objective = 0.0, gap = 0.0, violation = 0.0, shift = 0.0, length = 1.0, limit, value, penalty, old, new
@@ -353,7 +353,7 @@ cdef bint step(
     fit.null_square, fit.alpha, fit.l2_reg, fit.positive, fit.noise = 0.0, alpha, m.l2_reg, False, 0.0
     fit.direction, fit.start, fit.room = &m.inner[6, 0], &m.inner[7, 0], &m.inner[8, 0]
     fit.cholesky, fit.order, fit.room_size = &m.cholesky[0, 0], &m.order[0], <int> m.cholesky.shape[0]
-    fit.n_rows, fit.work = m.order[fit.room_size], 0
+    fit.n_rows, fit.work, fit.looked = m.order[fit.room_size], 0, 0
     limit = m.value
     for k in range(size):
         w[k] = m.columns[0, m.places[k]]
@@ -427,7 +427,7 @@ cdef struct Aim:
 cdef int fit_columns(
     LossModels m, const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, double alpha,
     const Aim* aim,
-) noexcept nogil:
+) except -1 nogil:
     # Solve the problem of the columns at one strength; return how that ends.
     cdef double target
     cdef bint by_gap, near

@@ -101,6 +101,8 @@ class DescentState:
         self._misled = False
         # Whether the last round had nothing to do.
         self.idle = False
+        # Stored values that have been visited, and what Newton steps cost in these.
+        self.effort = 0.0
         self._precision = 1.0
         self.refresh()
 
@@ -464,6 +466,7 @@ class DescentState:
                 tol = tol if exact else max(tol, MODEL_FACTOR * violation)
             epochs += done
             waiting -= done
+            self.effort += float(done) * block.n_stored
             # No step after the last epoch: a fit with a smaller max_iter then is the beginning of this one.
             if violation <= tol or epochs >= max_epochs:
                 break
@@ -486,6 +489,7 @@ class DescentState:
                 lipschitz[on] - penalty.l2_reg, None if sums is None else sums[on], total,
             )  # fmt: skip
             step = newton_step(penalty, support, gram, tol * self._precision)
+            self.effort += step.work
             waiting = 0
             if step.cut:
                 # Next time only when coordinate descent has done as much work as this step.

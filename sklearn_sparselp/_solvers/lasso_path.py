@@ -210,7 +210,7 @@ class LassoPath:
     def _grow_factor(self) -> None:
         """Make room for more columns."""
         old, size = self._order[-1], self._gram.features.size
-        room = size if self._whole else int(FACTOR_ROOM * size)
+        room = size if self._whole else min(int(FACTOR_ROOM * size), LARGEST)
         cholesky, order = np.empty((room, room)), np.zeros(room + 1, dtype=np.int32)
         cholesky[:old, :old] = self._cholesky[:old, :old]
         order[:old], order[-1] = self._order[:old], old
@@ -279,10 +279,12 @@ class LassoPath:
             met = figures[:, 1] <= tol * self._problem.null_objective
             n_met = n_done if met.all() else int(met.argmin())
             for k in range(n_met):
-                coef = np.zeros(self._problem.design.n_features)
-                coef[features] = coefs[k]
+                coef, present = np.zeros(self._problem.design.n_features), np.flatnonzero(coefs[k])
+                support = features[present]
+                coef[support] = coefs[k, present]
                 certificate = self._certificate(figures[k])
-                result = result_of(coef, intercepts[k], certificate, epochs + int(n_epochs[k]))
+                n_iter = epochs + int(n_epochs[k])
+                result = result_of(coef, intercepts[k], certificate, n_iter, np.sort(support))
                 self._ahead[float(alphas[k])] = result
                 epochs = 0
             if n_met:
@@ -408,7 +410,7 @@ def far_from_origin(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
 
 
 def result_of(
-    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int
+    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int, support: np.ndarray | None = None
 ) -> SolveResult:
     """Return a converged fit."""
     return SolveResult(
@@ -421,4 +423,5 @@ def result_of(
         converged=True,
         history=[float(certificate.objective)],
         solver="cd",
+        support=support,
     )

@@ -39,6 +39,8 @@ class SolveResult:
     history : list of float
         F_tau at the start of each outer iteration and at the end.
     solver : str
+    support : ndarray of shape (n_kept,), dtype int64, or None
+        Ascending, the features whose coefficient is not 0, where these are known: X may have a million others.
     """
 
     coef: np.ndarray
@@ -50,6 +52,7 @@ class SolveResult:
     converged: bool
     history: list[float] = field(repr=False)
     solver: str = ""
+    support: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass
