@@ -78,8 +78,10 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
 
 def saturated(problem: Problem, features: np.ndarray) -> bool:
     """Whether `through_stronger` may help: a working set that holds more features than there are samples."""
-    size, n_samples = features.size, problem.design.n_samples
-    if not n_samples < size or n_samples > MOST_SAMPLES or not problem.penalty.alpha > 0.0 or not LassoPath.applies(problem):
+    size = features.size
+    if not problem.design.n_samples < size or problem.design.n_samples > MOST_SAMPLES:
+        return False
+    if not LassoPath.applies(problem) or not problem.penalty.alpha > 0.0:
         return False
     return size * size <= DEAREST * problem.design.columns(features).n_stored
 
