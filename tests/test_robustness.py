@@ -11,7 +11,7 @@ from reference import Reference
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sparselp import SparseLpRegressor, sparse_lp_path
-from sklearn_sparselp._solvers import descent_state, solve
+from sklearn_sparselp._solvers import descent_state, direct, solve
 
 N, TOL = 40, 1e-5
 BOTH_NUMBERS = re.compile(r"(duality gap|fixed-point residual) \d\S* > \d\S*\. Increase")
@@ -137,8 +137,11 @@ def test_squared_hinge_does_not_creep_where_the_classes_are_separated(p, fractio
     assert reference.fixed_point_residual(result.coef) <= (2e-6 if p < 1.0 else 1e-3)
 
 
-def test_signs_that_never_stand_still_do_not_keep_newton_steps_away(monkeypatch):
+@pytest.mark.parametrize("factored", [True, False])
+def test_signs_that_never_stand_still_do_not_keep_newton_steps_away(monkeypatch, factored):
     # As on genotypes with repeated columns, where of 1640 signs some change in every epoch.
+    if not factored:
+        monkeypatch.setattr(descent_state, "most_factored", lambda n_samples: 0)
     X, y = draw("wide")
     for j in range(1, X.shape[1]):
         X[:, j] = 0.95 * X[:, j - 1] + 0.3 * X[:, j]
@@ -156,6 +159,24 @@ def test_signs_that_never_stand_still_do_not_keep_newton_steps_away(monkeypatch)
     model.fit(X, y)
     assert model.n_iter_ < max_iter
     assert certifier(model.coef_, 0.0, Task(1.0, alpha)).gap <= 1.1e-8
+
+
+def test_passes_that_bring_nothing_make_working_sets_be_solved_more_exactly(monkeypatch):
+    X, y = draw("wide")
+    tols = []
+
+    def idle(self, features, tol, gap_limit, max_epochs):
+        tols.append(tol)
+        return 1
+
+    monkeypatch.setattr(descent_state.DescentState, "descend", idle)
+    monkeypatch.setattr(direct, "FEW_SAMPLES", 0)
+    alpha = 1e-2 * Certifier(X, y).alpha_max(1.0)
+    model = SparseLpRegressor(alpha=alpha, fit_intercept=False, max_iter=4)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    assert len(tols) == 4
+    np.testing.assert_allclose(tols[1:], 0.1 * np.array(tols[:-1]))
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.03])
