@@ -22,8 +22,7 @@ cdef int MOST_CUTS = 3
 cdef int LONGEST_WALK = 12
 cdef double SETTLED = 0.1
 cdef double SLOW = 0.85
-# A row that leaves the factor of n rows costs so many n-ths of a new one, 1 ms for 20 ms at 900 rows; one of many
-# that join.
+# A factor of n rows is made anew where the rows that leave, so many times each, and those that join are more than n.
 cdef int LEAVINGS_PER_FACTOR = 12
 cdef int JOINS_PER_FACTOR = 3
 # Rows that join a factor in one product, and by how much that is faster than one after the other.

@@ -78,12 +78,15 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
 
 def saturated(problem: Problem, features: np.ndarray) -> bool:
     """Whether `through_stronger` may help: a working set that holds more features than there are samples."""
-    size = features.size
-    if not problem.design.n_samples < size or problem.design.n_samples > MOST_SAMPLES:
+    size, design = features.size, problem.design
+    if not design.n_samples < size or design.n_samples > MOST_SAMPLES:
         return False
     if not LassoPath.applies(problem) or not problem.penalty.alpha > 0.0:
         return False
-    return size * size <= DEAREST * problem.design.columns(features).n_stored
+    # Columns of C-ordered X would be copied for that.
+    dense = design.storage in ("c", "fortran")
+    n_stored = size * design.n_samples if dense else design.columns(features).n_stored
+    return size * size <= DEAREST * n_stored
 
 
 def through_stronger(
