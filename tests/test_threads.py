@@ -47,7 +47,9 @@ def test_products_and_moments_do_not_depend_on_the_number_of_threads(layout, dty
     rng = np.random.default_rng(2)
     weights, scales = rng.random(X.shape[0]), rng.standard_normal(X.shape[1])
     scales[::3] = 0.0
+    few = np.where(np.arange(scales.size) < 20, scales, 0.0)
     features = np.arange(5, 60, dtype=np.int64)
+    several = np.array([scales, few, np.zeros(scales.size), -scales, few + 1.0])[:, features]
 
     def everything():
         rows, columns = Design(X), Design(X)
@@ -55,10 +57,14 @@ def test_products_and_moments_do_not_depend_on_the_number_of_threads(layout, dty
         return [
             rows.rmatvec(weights[np.newaxis]),
             rows.matvec(scales[np.newaxis]),
+            columns.matvec(few[np.newaxis]),
+            columns.matvec(np.array([few, few])),
             *rows.moments(weights, True),
             *columns.moments(weights, False),
             block.products(weights),
             block.combine(scales[features]),
+            block.combine_many(several),
+            np.array([block.combine(row.copy()) for row in several]),
             *block.moments(weights, True),
         ]
 
@@ -69,9 +75,11 @@ def test_products_and_moments_do_not_depend_on_the_number_of_threads(layout, dty
             results.append(everything())
     assert_allclose(results[0][0][0], plain.T.astype(np.float64) @ weights, atol=1e-12)
     assert_allclose(results[0][1][0], plain.astype(np.float64) @ scales, atol=1e-12)
-    for other in results[1:]:
+    assert_allclose(results[0][3], np.array([few, few]) @ plain.T.astype(np.float64), atol=1e-12)
+    for other in results:
         for one, same in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, same)
+        np.testing.assert_array_equal(other[-4], other[-3])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -21,11 +21,13 @@ from comparison.datasets import Dataset, store
 from comparison.losses import LOSSES
 from comparison.peers import SOLVERS
 from comparison.problems import Problem
-from comparison.workers import CLOCKS, TimeBoxError, Worker, WorkerError, store_tiny
+from comparison.workers import CLOCKS, TimeBoxError, Worker, WorkerError, provide, store_tiny
 
 RUNG = math.sqrt(10)
 TIGHTEST = 1e-16
 LOOSEST = 1.0
+# Memory that a new process may need: bytes, and inputs on top.
+PROVIDED, INPUTS_PROVIDED = 400_000_000, 4
 REFERENCE = "sparselp"  # whose times are compared, whose support is told to solvers by size
 
 
@@ -352,6 +354,7 @@ class Bench:
             if result.get("status") != "ok" or self.protocol.expired:
                 continue
             worker = Worker(name, cell.threads, self.protocol.clock)
+            provide(PROVIDED + INPUTS_PROVIDED * dataset.input_bytes)
             try:
                 answer = worker.call("fresh", stored, storage, _task(cell, name), result["tol"])
             except (TimeBoxError, WorkerError) as error:

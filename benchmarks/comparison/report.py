@@ -363,8 +363,9 @@ def _fresh_table(fresh: list[dict]) -> list[str]:
     ]
     note = (
         "New process, input by rows (CSR) or dense Fortran order; peak memory is the input plus "
-        "the growth of the resident set during the fit, divided by the input. Small inputs show "
-        "fixed costs, run-time compilers show in the first fit."
+        "the growth of the resident set during the fit, divided by the input. The machine has "
+        "touched as much memory before. Small inputs show fixed costs, run-time compilers show "
+        "in the first fit."
     )
     return ["## First fit and memory", "", note, "", *table(header, rows)]
 

@@ -2,6 +2,8 @@
 # BLAS is called by each thread for its share, itself with one thread: its own threads wait for each other in a loop,
 # which on a busy machine takes longer than the work.
 
+from libc.math cimport sqrt
+
 from cython.parallel cimport prange
 
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk, dtrsm
@@ -13,6 +15,8 @@ from ._types cimport int64_t, real_t
 cdef int PANEL = 96
 # Rows, or columns, of a tile.
 cdef int TILE = 96
+# Tiles of a Gram matrix for each of several threads.
+cdef int GRAM_TILES = 2
 
 
 def gram_of_parts(
@@ -52,6 +56,79 @@ def gram_of_parts(
             (part + 1) * n_samples // n_parts, rows_at_once, &room[part, 0] if room.shape[1] else NULL, block,
             &grams[part, 0, 0] if grams.shape[1] else NULL, &products[part, 0, 0] if vectors.shape[0] else NULL,
         )
+
+
+def gram_by_tiles(
+    const real_t[::1] data not None,    # IN
+    const int64_t[::1] start not None,  # IN, (n_columns,), where columns begin
+    Py_ssize_t n_old,
+    const double[::1] roots not None,   # IN, (n_samples,), or empty for ones
+    double scale,
+    Py_ssize_t n_samples,
+    int rows_at_once,
+    double[::1] room not None,          # WORK, (rows_at_once * n_columns,), or empty, see `gram_of_parts`
+    double[:, :] gram not None,         # OUT, (n_columns - n_old, n_columns), rows contiguous
+    int n_threads,
+):
+    """Fill what `gram_of_parts` does with one part; threads share out the columns, not the rows."""
+    cdef Py_ssize_t row = 0, k
+    cdef int height, tile, n_tiles, ld, n_new = <int> gram.shape[0]
+    cdef double* rows
+    cdef Block block
+    if n_new == 0:
+        return
+    if n_samples == 0:
+        gram[:, :] = 0.0
+        return
+    block.n_columns, block.n_old, block.scale = <int> gram.shape[1], <int> n_old, scale
+    block.n_vectors, block.n_samples, block.by_rows, block.vectors = 0, n_samples, False, NULL
+    block.roots = &roots[0] if roots.shape[0] else NULL
+    block.stride = <int> (gram.strides[0] // sizeof(double))
+    n_tiles = GRAM_TILES * n_threads if n_threads > 1 else 1
+    while row < n_samples:
+        height = <int> min(<Py_ssize_t> rows_at_once, n_samples - row)
+        if room.shape[0]:
+            rows, ld = &room[0], height
+            for k in prange(block.n_columns, nogil=True, schedule="static", num_threads=n_threads):
+                _pack_column(&data[start[k] + row], height, NULL if block.roots == NULL else block.roots + row,
+                             rows + k * height)
+        else:
+            rows, ld = <double*> &data[start[0] + row], <int> n_samples
+        for tile in prange(n_tiles, nogil=True, schedule="dynamic", num_threads=n_threads):
+            _gram_tile(
+                rows, ld, height, _first_of_tile(tile, n_tiles, block), _first_of_tile(tile + 1, n_tiles, block),
+                row > 0, block, &gram[0, 0],
+            )
+        row += height
+
+
+cdef void _pack_column(const real_t* source, int height, const double* roots, double* out) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(height):
+        out[i] = source[i]
+    if roots != NULL:
+        for i in range(height):
+            out[i] *= roots[i]
+
+
+cdef inline int _first_of_tile(int tile, int n_tiles, Block block) noexcept nogil:
+    # Tiles of as many entries of the half that is filled: n_old x + x^2 / 2 up to column x.
+    cdef double old = block.n_old, new = block.n_columns - block.n_old
+    return <int> (sqrt(old * old + (2.0 * old + new) * new * tile / n_tiles) - old + 0.5)
+
+
+cdef void _gram_tile(
+    double* rows, int ld, int height, int first, int end, bint keep, Block block, double* gram
+) noexcept nogil:
+    # Some of the new columns, with all before them and with each other.
+    cdef int before = block.n_old + first, width = end - first
+    cdef double old = 1.0 if keep else 0.0
+    cdef double* new = rows + <Py_ssize_t> before * ld
+    cdef double* out = gram + <Py_ssize_t> first * block.stride
+    if width and before:
+        dgemm("T", "N", &before, &width, &height, &block.scale, rows, &ld, new, &ld, &old, out, &block.stride)
+    if width:
+        dsyrk("U", "T", &width, &height, &block.scale, new, &ld, &old, out + before, &block.stride)
 
 
 cdef struct Block:
@@ -94,7 +171,7 @@ cdef void _gram_of_part(
 cdef void _pack(
     const real_t* data, const int64_t* start, Py_ssize_t row, int height, Block block, double* room
 ) noexcept nogil:
-    cdef Py_ssize_t k, i
+    cdef Py_ssize_t k
     cdef const real_t* source
     if block.by_rows:
         source = data + row * block.n_columns
@@ -102,9 +179,7 @@ cdef void _pack(
             room[k] = source[k]
         return
     for k in range(block.n_columns):
-        source = data + start[k] + row
-        for i in range(height):
-            room[k * height + i] = source[i]
+        _pack_column(data + start[k] + row, height, NULL, room + k * height)
 
 
 cdef void _scale(double* rows, Py_ssize_t row, int height, Block block) noexcept nogil:

@@ -4,11 +4,13 @@
 
 from cython.parallel cimport prange
 
-from ._columns cimport column_axpy_within, column_dot, column_spread
-from ._types cimport index_t, int64_t, real_t
+from ._columns cimport column_axpy, column_axpy_within, column_dot, column_spread
+from ._types cimport index_t, int32_t, int64_t, real_t
 
 # Parts of a block for each thread: some hold more values than others.
 cdef Py_ssize_t PARTS = 8
+# Entries of the outputs of several vectors that stay in cache, for each.
+cdef Py_ssize_t PIECE = 512
 
 
 def block_products(
@@ -74,19 +76,57 @@ def block_accumulate(
         )
 
 
+def block_accumulate_many(
+    const real_t[::1] data not None,       # IN
+    const index_t[::1] rows not None,      # IN, ascending in each column
+    const int64_t[::1] start not None,     # IN, (n_columns,)
+    const int64_t[::1] stop not None,      # IN, (n_columns,)
+    const double[:, ::1] scales not None,  # IN, (n_vectors, n_columns)
+    double[:, ::1] out not None,           # IN/OUT, (n_vectors, n_samples)
+    int n_threads,
+):
+    """Do what `block_accumulate` does for several vectors, to the last bit."""
+    cdef Py_ssize_t piece, r, n_samples = out.shape[1]
+    if not start.shape[0] or not data.shape[0] or not n_samples:
+        return
+    if rows.shape[0]:
+        # No column is searched for where a part begins.
+        for r in prange(out.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
+            accumulate_of(
+                &data[0], &rows[0], &start[0], &stop[0], start.shape[0], &scales[r, 0], &out[r, 0], n_samples, 1
+            )
+    else:
+        for piece in prange((n_samples - 1) // PIECE + 1, nogil=True, schedule="dynamic", num_threads=n_threads):
+            _accumulate_piece(
+                &data[0], start, scales, piece * PIECE, min((piece + 1) * PIECE, n_samples), out
+            )
+
+
+cdef void _accumulate_piece(
+    const real_t* data, const int64_t[::1] start, const double[:, ::1] scales, Py_ssize_t first, Py_ssize_t last,
+    double[:, ::1] out,
+) noexcept nogil:
+    # Dense columns at some of the samples: a column is read once for all vectors.
+    cdef Py_ssize_t k, r
+    for k in range(start.shape[0]):
+        for r in range(out.shape[0]):
+            if scales[r, k] != 0.0:
+                column_axpy(scales[r, k], data + start[k] + first, <const int32_t*> NULL, last - first, &out[r, first])
+
+
 cdef void accumulate_of(
     const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
     const double* scales, double* out, Py_ssize_t n_samples, int n_threads,
 ) noexcept nogil:
-    # A sparse column is searched for where a part begins: two searches for 1800 values, not sixteen.
-    cdef Py_ssize_t part, parts = PARTS * n_threads if rows == NULL else n_threads
+    # As few parts as threads: a sparse column is searched for where a part begins, dense ones are read in long pieces.
+    cdef Py_ssize_t part
     if n_threads <= 1:
         _accumulate_part(data, rows, start, stop, n_columns, scales, out, 0, n_samples, True)
         return
-    for part in prange(parts, schedule="dynamic", num_threads=n_threads):
+    for part in prange(n_threads, schedule="dynamic", num_threads=n_threads):
         _accumulate_part(
-            data, rows, start, stop, n_columns, scales, out, part * n_samples // parts,
-            (part + 1) * n_samples // parts, False,
+            data, rows, start, stop, n_columns, scales, out, part * n_samples // n_threads,
+            (part + 1) * n_samples // n_threads, False,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._core._dense import are_neighbours, gram_of_parts, mirror
+from .._core._dense import are_neighbours, gram_by_tiles, gram_of_parts, mirror
 from .._threads import one_blas_thread, threads_for
 
 NO_VALUES = np.empty(0)
@@ -12,6 +12,8 @@ NO_VALUES = np.empty(0)
 # vectors on top: 240 ms with 256 rows, 285 with 1024, 290 in two readings.
 VALUES_AT_ONCE = 32_768
 FEWEST_ROWS = 256
+# With fewer rows than so many for each column threads share out the matrix, not the rows.
+ROWS_PER_COLUMN = 8
 
 
 def dense_gram(
@@ -48,10 +50,17 @@ def dense_gram(
     if not (curvature == scale).all():
         scale, roots = 1.0, np.sqrt(curvature)
     rows_at_once = min(max(VALUES_AT_ONCE // n_columns, FEWEST_ROWS), n_samples)
+    in_place = roots.size == 0 and data.dtype == np.float64 and are_neighbours(start, n_samples)
+    if start.size and not len(vectors) and n_samples < ROWS_PER_COLUMN * n_columns:
+        n_threads = threads_for(n_columns * n_new / 8 * n_samples)
+        room = np.empty(0 if in_place else rows_at_once * n_columns)
+        with one_blas_thread(n_columns * n_samples):
+            gram_by_tiles(data, start, n_old, roots, scale, n_samples, rows_at_once, room, out, n_threads)
+        mirror(out[:, n_old:])
+        return out, np.empty((0, n_columns))
     # A part has its own matrix, of not more values than twice those of its columns.
     most_parts = n_samples // max(n_columns // 2, FEWEST_ROWS)
     n_parts = max(min(threads_for(n_columns * (n_new or n_columns) / 8 * n_samples), most_parts), 1)
-    in_place = roots.size == 0 and data.dtype == np.float64 and are_neighbours(start, n_samples)
     room = np.empty((n_parts, 0 if in_place else rows_at_once * n_columns))
     # Kernels write one triangle of the new columns' part; the sum of parts reads both.
     grams = out[np.newaxis] if n_parts == 1 else np.zeros((n_parts, n_new, n_columns))

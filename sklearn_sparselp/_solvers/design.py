@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from .._core._matvec import accumulate, accumulate_many, products, products_of_many, row_moments
-from .._core._newton import block_accumulate, block_moments, block_products
+from .._core._newton import block_accumulate, block_accumulate_many, block_moments, block_products
 from .._core._turn import turn
 from .._threads import threads_for
 from .dense_gram import dense_gram
@@ -83,6 +83,13 @@ class ColumnBlock:
         """Return ``block @ scales``."""
         out = np.zeros(self.n_samples)
         block_accumulate(self.data, self.rows, self.start, self.stop, scales, out, self.n_threads)
+        return out
+
+    def combine_many(self, scales: np.ndarray) -> np.ndarray:
+        """Return ``scales @ block.T`` for scales of shape (n_vectors, n_columns), each row as `combine` has it."""
+        out, scales = np.zeros((scales.shape[0], self.n_samples)), np.ascontiguousarray(scales)
+        n_threads = threads_for(AWAKE * self.n_stored * len(scales)) if threads_for(self.data.size) > 1 else 1
+        block_accumulate_many(self.data, self.rows, self.start, self.stop, scales, out, n_threads)
         return out
 
     def bend(self, moved: np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -213,7 +220,11 @@ class Design:
         """Return ``coefs @ X.T`` for coefs of shape (n_vectors, n_features); zeros are not read by columns."""
         coefs = np.ascontiguousarray(coefs)
         if self.by_columns:
-            return self._spread(coefs, self.n_samples)
+            present = (coefs[0] if len(coefs) == 1 else coefs.any(axis=0)).nonzero()[0]
+            if present.size > self.n_features // 2:
+                return self._spread(coefs, self.n_samples)
+            block, scales = self.columns(present), coefs[:, present]
+            return block.combine_many(scales) if len(coefs) > 1 else block.combine(scales[0])[np.newaxis]
         return self._gather(coefs, self.n_samples)
 
     def _gather(self, vectors: np.ndarray, n_out: int) -> np.ndarray:

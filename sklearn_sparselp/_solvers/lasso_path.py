@@ -10,7 +10,6 @@ import numpy as np
 from .._core._gram_path import lasso_on_gram
 from .._core._l1_certificate import entering_strengths, l1_certificates
 from .._threads import threads_for_features
-from .certificate import Certificate
 from .design import FEW_FEATURES, GRAM_GAIN
 from .gram import GramCache
 from .problem import Problem, SolveResult
@@ -45,7 +44,6 @@ NEAR_MEAN = 30.0
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
-NO_FEATURES = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,6 @@ class Batch:
     coefs : ndarray of shape (n_alphas, n_columns)
         Of these features.
     intercepts, objectives, dual_gaps, residuals : ndarray of shape (n_alphas,)
-    violations : ndarray of shape (n_alphas,)
-        What ``residuals`` are in gradient units.
     n_iters : ndarray of shape (n_alphas,), dtype int64
     """
 
@@ -72,7 +68,6 @@ class Batch:
     objectives: np.ndarray
     dual_gaps: np.ndarray
     residuals: np.ndarray
-    violations: np.ndarray
     n_iters: np.ndarray
 
     def __len__(self) -> int:
@@ -82,10 +77,8 @@ class Batch:
         """Return the fit at position k."""
         coef = np.zeros(self.n_features)
         coef[self.features] = self.coefs[k]
-        figures = self.objectives, self.dual_gaps, self.residuals
-        objective, gap, residual = (float(values[k]) for values in figures)
-        certificate = Certificate(objective, gap, residual, coef, float(self.violations[k]), NO_FEATURES)
-        return result_of(coef, float(self.intercepts[k]), certificate, int(self.n_iters[k]))
+        arrays = self.intercepts, self.objectives, self.dual_gaps, self.residuals
+        return result_of(coef, *(float(values[k]) for values in arrays), int(self.n_iters[k]))
 
 
 def joined(parts: list[Batch]) -> Batch:
@@ -133,7 +126,7 @@ class LassoPath:
         # At the last fit: its strength, and the gradient where it is known. From far above the first strength, or
         # beside a factor of 0, all features would seem about to enter.
         self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(self._alphas[0]))
-        # The fit before that.
+        # The fit before that, until it has told where features enter.
         self._former: tuple[float, np.ndarray] | None = None
         # How many fits share a pass, at most.
         self._at_once = 1
@@ -257,7 +250,7 @@ class LassoPath:
         residuals = violations / scale if scale > 0.0 else np.zeros(n_done)
         n_iters = np.maximum(epochs, 1.0).astype(np.int64)
         n_features = problem.design.n_features
-        return Batch(n_features, features, coefs, intercepts, objectives, gaps, residuals, violations, n_iters)
+        return Batch(n_features, features, coefs, intercepts, objectives, gaps, residuals, n_iters)
 
     def _on_all(self, alpha: float, tol: float, max_iter: int) -> None:
         """Fit this strength and all after it."""
@@ -278,14 +271,16 @@ class LassoPath:
             intercepts, gradients, figures = self._certified(alphas[:n_done], features, coefs)
             met = figures[:, 1] <= tol * self._problem.null_objective
             n_met = n_done if met.all() else int(met.argmin())
+            order = features.argsort()
+            ascending, values = features[order], coefs[:n_met, order]
             for k in range(n_met):
-                coef, present = np.zeros(self._problem.design.n_features), np.flatnonzero(coefs[k])
-                support = features[present]
-                coef[support] = coefs[k, present]
-                certificate = self._certificate(figures[k])
-                n_iter = epochs + int(n_epochs[k])
-                result = result_of(coef, intercepts[k], certificate, n_iter, np.sort(support))
-                self._ahead[float(alphas[k])] = result
+                present = values[k].nonzero()[0]
+                coef, support = np.zeros(self._problem.design.n_features), ascending[present]
+                coef[support] = values[k, present]
+                objective, gap, violation = figures[k].tolist()
+                self._ahead[float(alphas[k])] = result_of(
+                    coef, intercepts[k], objective, gap, self._residual(violation), epochs + int(n_epochs[k]), support
+                )
                 epochs = 0
             if n_met:
                 if n_met > 1:
@@ -340,7 +335,8 @@ class LassoPath:
         problem, design, y = self._problem, self._problem.design, self._problem.y
         present = np.flatnonzero(coefs.any(axis=0))
         block = design.columns(features[present])
-        away = np.array([block.combine(np.ascontiguousarray(row)) for row in coefs[:, present]]) - y
+        away = block.combine_many(coefs[:, present])
+        away -= y
         intercepts = np.zeros(alphas.size)
         # Twice: columns far from the origin leave a rounding error that their gradients would multiply.
         for _ in range(2 if problem.fit_intercept else 0):
@@ -360,7 +356,10 @@ class LassoPath:
     def _entering(self) -> np.ndarray:
         """Return the strengths at which features will enter, as far as the last two fits tell."""
         strength, former = self._former or (self._last, self._gradient)
-        return self._meeting(self._gradient, former, self._last, strength)
+        # The fit before the last one has served: its gradient gives way.
+        room = None if self._former is None or former is self._null_gradient else former
+        self._former = None
+        return self._meeting(self._gradient, former, self._last, strength, room)
 
     def _reach(self, gradient: np.ndarray, unit: float = 1.0) -> np.ndarray:
         """Return below which strength, in units, features enter if the gradient stays; at most 0: never."""
@@ -369,8 +368,11 @@ class LassoPath:
             reach /= unit
         return reach
 
-    def _meeting(self, gradient: np.ndarray, former: np.ndarray, last: float, last_but_one: float) -> np.ndarray:
-        factor, out = self._problem.penalty.penalty_factor, np.empty(self._place.size)
+    def _meeting(
+        self, gradient: np.ndarray, former: np.ndarray, last: float, last_but_one: float, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        factor = self._problem.penalty.penalty_factor
+        out = np.empty(self._place.size) if out is None else out
         entering_strengths(
             gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, last, last_but_one,
             self._problem.penalty.positive, out, threads_for_features(out.size),
@@ -390,11 +392,9 @@ class LassoPath:
         self._add(candidates)
         return bool(candidates.size)
 
-    def _certificate(self, figures: np.ndarray) -> Certificate:
-        objective, gap, violation = map(float, figures)
+    def _residual(self, violation: float) -> float:
         scale = self._problem.gradient_scale
-        residual = violation / scale if scale > 0.0 else 0.0
-        return Certificate(objective, gap, residual, NO_FACTOR, violation, NO_FEATURES)
+        return violation / scale if scale > 0.0 else 0.0
 
     def _factors(self, features: np.ndarray) -> np.ndarray:
         factor = self._problem.penalty.penalty_factor
@@ -410,18 +410,10 @@ def far_from_origin(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
 
 
 def result_of(
-    coef: np.ndarray, intercept: float, certificate: Certificate, epochs: int, support: np.ndarray | None = None
-) -> SolveResult:
+    coef: np.ndarray, intercept: float, objective: float, dual_gap: float, residual: float, epochs: int,
+    support: np.ndarray | None = None,
+) -> SolveResult:  # fmt: skip
     """Return a converged fit."""
     return SolveResult(
-        coef=coef,
-        intercept=float(intercept),
-        objective=float(certificate.objective),
-        dual_gap=float(certificate.dual_gap),
-        fixed_point_residual=float(certificate.residual),
-        n_iter=max(epochs, 1),
-        converged=True,
-        history=[float(certificate.objective)],
-        solver="cd",
-        support=support,
+        coef, float(intercept), objective, dual_gap, residual, max(epochs, 1), True, [objective], "cd", support
     )

@@ -118,7 +118,7 @@ class ModelPath:
         residuals = violations / scale if scale > 0.0 else np.zeros(n_done)
         n_iters = np.maximum(epochs, 1.0).astype(np.int64)
         n_features = problem.design.n_features
-        return Batch(n_features, features, coefs[:n_done], intercepts, objectives, gaps, residuals, violations, n_iters)
+        return Batch(n_features, features, coefs[:n_done], intercepts, objectives, gaps, residuals, n_iters)
 
     def _follow(
         self, alphas: np.ndarray, coefs: np.ndarray, figures: np.ndarray, tol: float, inner: float, max_epochs: int,
@@ -167,7 +167,8 @@ class ModelPath:
             certificate = certifier.certify(self._w, models.prediction, raw, self._gradient)
             rough = certificate.dual_gap / problem.null_objective
             if certificate.holds(problem, tol):
-                found = result_of(self._w.copy(), models.intercept, certificate, epochs)
+                figures = float(certificate.objective), float(certificate.dual_gap), float(certificate.residual)
+                found = result_of(self._w.copy(), models.intercept, *figures, epochs)
                 if not finishing or certificate.residual <= POLISHED or not self._join(certificate):
                     return found
                 finishing, rough = False, 0.0
