@@ -171,6 +171,42 @@ def test_the_conjugate_bounds_the_loss_and_meets_it_at_the_gradient(name):
             assert bound >= scale * gradient @ other - 1e-12
 
 
+SHARES = [
+    1e-300,
+    1e-17,
+    1e-8,
+    0.1,
+    0.25,
+    0.5 - EPS,
+    0.5,
+    0.5 + EPS,
+    0.7071,
+    0.9,
+    1.0 - 1e-9,
+    1.0 - EPS,
+]
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 9])
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_the_conjugate_of_log_loss_is_an_entropy(label, share, n_samples):
+    # More samples than vectors hold: the loop and its rest.
+    a = mpf(share)
+    expected = n_samples * (a * mp.log(a) + (1 - a) * mp.log1p(-a))
+    y, ones = np.full(n_samples, label), np.ones(n_samples)
+    dual = np.full(n_samples, share if label == 0.0 else -share)
+    found = LogLoss().conjugate(y, 2.0 * dual, 0.5, ones)
+    assert abs(mpf(found) - expected) <= 4 * EPS * abs(expected)
+    assert LogLoss().conjugate(y, dual, -1.0, ones) == np.inf
+    assert LogLoss().conjugate(y, dual, 1.1 / share, ones) == np.inf
+
+
+def test_the_conjugate_of_log_loss_leaves_out_what_weighs_or_lacks_nothing():
+    y, dual = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.0, -1.0, 7.0, 5e-324])
+    assert LogLoss().conjugate(y, dual, 1.0, np.array([1.0, 1.0, 0.0, 1.0])) == 0.0
+
+
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("limit", [0.2, 1.0, 3.0])
 def test_the_best_scale_is_no_worse_than_others_within_the_limit(name, limit):

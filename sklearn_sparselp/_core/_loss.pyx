@@ -4,7 +4,7 @@
 from libc.float cimport DBL_EPSILON as EPS
 from libc.math cimport INFINITY, NAN, exp, fabs, fmax, fmin, log, log1p, tanh
 
-from ._logistic cimport log_loss, log_loss_bent, log_loss_slopes
+from ._logistic cimport log_loss, log_loss_bent, log_loss_conjugate, log_loss_slopes
 
 # Steps of the search for an intercept, at most: a bracket of any size is then down to rounding.
 cdef int MAX_SEARCH = 100
@@ -317,20 +317,7 @@ cdef class LogLoss(Loss):
 
     cdef double conjugate_of(self, const double* y, const double* dual, double scale, const double* s,
                              Py_ssize_t n) noexcept nogil:
-        # Return sum_i s_i (a_i log a_i + (1 - a_i) log(1 - a_i)), a_i = |scale dual_i| / s_i in [0, 1].
-        # Infinite where a_i is above 1 or dual_i does not have the sign of 1 - 2 y_i.
-        cdef Py_ssize_t i
-        cdef double total = 0.0, a
-        for i in range(n):
-            if s[i] > 0.0:
-                a = scale * dual[i] / s[i]
-                a = -a if y[i] > 0.5 else a
-                if a < 0.0 or a > 1.0 + 1e-14:
-                    total = INFINITY
-                    break
-                if 0.0 < a < 1.0:
-                    total += s[i] * (a * log(a) + (1.0 - a) * log1p(-a))
-        return total
+        return log_loss_conjugate(y, dual, scale, s, n)
 
 
 cdef class Multinomial(Loss):
