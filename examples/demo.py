@@ -195,9 +195,12 @@ def fit_classifier(name: str, p: float, parts) -> tuple[Row, float]:
 def fit_logistic(parts, alpha: float) -> Row:
     """Fit scikit-learn's L1 logistic regression at ``alpha``, with liblinear."""
     X_train, y_train, X_test, y_test = parts["outer"]
+    # Before scikit-learn 1.8 the ratio counted for an elastic net only.
+    new = LogisticRegression().penalty == "deprecated"
+    l1 = {"l1_ratio": 1.0} if new else {"penalty": "l1"}
     started = time.perf_counter()
     model = LogisticRegression(
-        C=1.0 / (y_train.shape[0] * alpha), l1_ratio=1.0, solver="liblinear", max_iter=1000
+        C=1.0 / (y_train.shape[0] * alpha), solver="liblinear", max_iter=1000, **l1
     ).fit(X_train, y_train)
     seconds = time.perf_counter() - started
     return Row(

@@ -264,8 +264,11 @@ def test_goes_on_where_others_have_fitted(both, monkeypatch):
 
 def test_after_too_many_failures_all_is_left(both, monkeypatch):
     X, y = correlated(60, 12)
-    nothing = np.empty((0, 12)), np.empty((0, 4))
-    monkeypatch.setattr(LassoPath, "_solve", lambda self, *rest: (0, *nothing))
+
+    def nothing(self, alphas, *rest):
+        return 0, np.empty((alphas.size, 12)), np.zeros((alphas.size, 4))
+
+    monkeypatch.setattr(LassoPath, "_solve", nothing)
     compiled, general, counts = both(X, y, alphas=10)
     assert counts["fits"] == 0
     np.testing.assert_allclose(compiled.objectives, general.objectives, rtol=1e-4)

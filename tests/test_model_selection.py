@@ -104,10 +104,12 @@ def test_estimator_passes_scikit_learns_check(estimator, check):
 def test_p_1_chooses_the_alpha_of_lasso_cv_by_the_same_scores(storage, fit_intercept):
     data, y = load_diabetes(return_X_y=True)
     data = data if storage == "dense" else sparse.csr_array(np.where(data > 0.0, data, 0.0))
-    common = {"alphas": 40, "cv": KFold(4, shuffle=True, random_state=0)}
-    common |= {"fit_intercept": fit_intercept, "max_iter": 100_000}
-    peer = LassoCV(tol=1e-10, **common).fit(data, y)
-    ours = SparseLpRegressorCV(tol=1e-10, **common).fit(data, y)
+    common = {"cv": KFold(4, shuffle=True, random_state=0), "fit_intercept": fit_intercept}
+    common |= {"max_iter": 100_000, "tol": 1e-10}
+    # The number of alphas was called n_alphas before scikit-learn 1.7.
+    grid = "n_alphas" if LassoCV().alphas is None else "alphas"
+    peer = LassoCV(**{grid: 40}, **common).fit(data, y)
+    ours = SparseLpRegressorCV(alphas=40, **common).fit(data, y)
     np.testing.assert_allclose(ours.alphas_[0, 0], peer.alphas_, rtol=1e-10)
     np.testing.assert_allclose(-ours.cv_scores_[0, 0], peer.mse_path_, rtol=1e-6)
     assert ours.best_index_ == (0, 0, int(np.argmin(peer.mse_path_.mean(axis=1))))

@@ -370,6 +370,9 @@ class Liblinear(Solver):
         from sklearn.linear_model import LogisticRegression
 
         self._logistic = LogisticRegression
+        # Before 1.8 the ratio counted for an elastic net only.
+        new = LogisticRegression().penalty == "deprecated"
+        self._l1 = {"l1_ratio": 1.0} if new else {"penalty": "l1"}
 
     @classmethod
     def handles(cls, task, shape, is_sparse):
@@ -382,7 +385,7 @@ class Liblinear(Solver):
     def fit(self, X, y, task, tol):
         model = self._logistic(
             C=1 / (y.size * task.alpha),
-            l1_ratio=1.0,
+            **self._l1,
             solver=self.algorithm,
             tol=tol,
             max_iter=EPOCHS,

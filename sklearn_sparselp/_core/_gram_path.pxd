@@ -25,7 +25,7 @@ cdef struct Fit:
 # Epochs to near the minimum; how many, negative where they do not get there. The gradient at w has to be there.
 cdef Py_ssize_t walk(Fit* m, Py_ssize_t max_epochs) noexcept nogil
 
-# The epochs that a fit from w took, -1 where it gave up.
+# The epochs that a fit from w took, -1 less these where it gave up.
 cdef Py_ssize_t descend(
     Fit* m, Py_ssize_t max_epochs, double tol, double polished, double* objective, double* gap, double* violation,
-) except -2 nogil
+) except? -1 nogil

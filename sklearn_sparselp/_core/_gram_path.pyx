@@ -377,8 +377,8 @@ cdef void certify(Fit* m, double* objective, double* gap, double* violation) noe
 
 cdef Py_ssize_t descend(
     Fit* m, Py_ssize_t max_epochs, double tol, double polished, double* objective, double* gap, double* violation,
-) except -2 nogil:
-    # Return the epochs it took, -1 where it gave up.
+) except? -1 nogil:
+    # Return the epochs it took, -1 less these where it gave up.
     cdef Py_ssize_t epochs = 0
     cdef int _round, visits, cuts = 0
     cdef bint there, stable, anew = False, tried = False
@@ -391,7 +391,7 @@ cdef Py_ssize_t descend(
         # Beyond a minimum there is only to see who enters.
         while visits < (1 if there else EPOCHS_PER_ROUND) and not stable:
             if epochs >= max_epochs:
-                return -1
+                return -1 - epochs
             stable = enter(m) if there else epoch(m)
             epochs += 1
             visits += 1
@@ -404,7 +404,7 @@ cdef Py_ssize_t descend(
                 return epochs
             # By a factor that no update has touched.
             tried = anew = True
-    return -1
+    return -1 - epochs
 
 
 cdef double steepest(const Fit* m) noexcept nogil:
@@ -491,8 +491,8 @@ def lasso_on_gram(
     Returns
     -------
     n_done : int
-        How many fits have reached ``tol``; the rest of ``coefs`` and ``figures`` is not written. Fewer than all
-        also where they have taken long: another call goes on from w.
+        How many fits have reached ``tol``; the rest of ``coefs`` and ``figures`` is not written, but for the epochs
+        of the fit that gave up. Fewer than all also where they have taken long: another call goes on from w.
     """
     cdef Fit m
     cdef Py_ssize_t k, j, epochs
@@ -515,6 +515,7 @@ def lasso_on_gram(
             epochs = descend(&m, max_epochs, tol, polished, &objective, &gap, &violation)
             order[m.room_size] = m.n_rows
             if epochs < 0:
+                figures[k, 3] = <double> (-1 - epochs)
                 with gil:
                     return k
             for j in range(m.size):

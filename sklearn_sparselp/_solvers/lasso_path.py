@@ -111,9 +111,14 @@ class LassoPath:
         self._gradient: np.ndarray | None = null_gradient
         self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
         self._failures = 0
+        # Epochs of the last fit if it was left to others.
+        self.given_up = 0
         # Fits that are ready, by their strength.
         self._ahead: dict[float, SolveResult] = {}
-        self._whole = problem.n_usable <= WHOLE
+        farthest = problem.farthest_mean
+        self._whole = problem.n_usable <= WHOLE and farthest <= NEAR_MEAN
+        # Below this gap the matrix of all features is not trusted, and X certifies its fits.
+        self._trusted = SMALLEST_TOL * max(1.0, farthest**2)
         if self._whole:
             self._take_whole()
         else:
@@ -148,7 +153,7 @@ class LassoPath:
         penalty = problem.penalty
         if not (problem.loss.quadratic and penalty.absolute) or problem.free.any() or not problem.n_usable:
             return False
-        return not far_from_origin(problem, farthest)
+        return problem.farthest_mean <= farthest
 
     @classmethod
     def pays(cls, problem: Problem, tol: float) -> bool:
@@ -160,10 +165,17 @@ class LassoPath:
     def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
         """Return the fit at a strength, None where that is left to others."""
         if alpha not in self._ahead and alpha > 0.0 and self._failures < MOST_FAILURES:
-            self._ahead = {}
+            self._ahead, self.given_up = {}, 0
             (self._on_all if self._whole else self._on_some)(alpha, tol, max_iter)
             self._failures += alpha not in self._ahead
         return self._ahead.get(alpha)
+
+    @property
+    def coef(self) -> np.ndarray:
+        """Where it has got to: also a fit that is left to others begins there."""
+        coef = np.zeros(self._problem.design.n_features)
+        coef[self._gram.features] = self._w
+        return coef
 
     def move(self, coef: np.ndarray) -> None:
         """Go on from these coefficients, which others have found."""
@@ -238,10 +250,25 @@ class LassoPath:
         return None if n_left else joined(parts)
 
     def _batch(self, alphas: np.ndarray, tol: float, max_iter: int) -> Batch:
-        """Return the fits at strengths until one fails; the matrix, which holds all features, certifies them."""
+        """Return the fits at strengths until one fails; the matrix, which holds all features, certifies them.
+
+        X does where their gap is to be so small that the matrix does not know it.
+        """
         problem, features = self._problem, self._gram.features
         n_done, coefs, figures = self._solve(alphas, tol, max_iter)
+        if n_done < alphas.size:
+            self.given_up = int(figures[n_done, 3])
         coefs, (objectives, gaps, violations, epochs) = coefs[:n_done], figures[:n_done].T
+        if tol < self._trusted:
+            for first in range(0, n_done, MOST_AT_ONCE):
+                some = slice(first, first + MOST_AT_ONCE)
+                figures[some, :3][: n_done - first] = self._certified(alphas[:n_done][some], features, coefs[some])[2]
+            met = gaps <= tol * problem.null_objective
+            if not met.all():
+                n_done = int(met.argmin())
+                self.given_up = int(epochs[n_done])
+                self._w[:] = coefs[n_done]
+                coefs, (objectives, gaps, violations, epochs) = coefs[:n_done], figures[:n_done].T
         intercepts = np.empty(n_done)
         intercepts.fill(problem.null_intercept)
         if problem.fit_intercept:
@@ -254,7 +281,7 @@ class LassoPath:
 
     def _on_all(self, alpha: float, tol: float, max_iter: int) -> None:
         """Fit this strength and all after it."""
-        alphas = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        alphas = self._from(alpha)
         batch = self._batch(alphas, tol, max_iter)
         self._ahead = {float(alphas[k]): batch.result(k) for k in range(len(batch))}
 
@@ -266,6 +293,7 @@ class LassoPath:
             features = self._gram.features
             n_done, coefs, figures = self._solve(alphas, inner, max_iter - epochs)
             if n_done == 0:
+                self.given_up = epochs + int(figures[0, 3])
                 return
             coefs, n_epochs = coefs[:n_done], figures[:n_done, 3].astype(np.int64)
             intercepts, gradients, figures = self._certified(alphas[:n_done], features, coefs)
@@ -306,17 +334,20 @@ class LassoPath:
                 self._at_once = min(2 * n_block, MOST_AT_ONCE)
             # Vectors over the features: the next ones need their room.
             del gradients
-            alphas = alphas[n_met:]
+            alphas, self.given_up = alphas[n_met:], epochs
+
+    def _from(self, alpha: float) -> np.ndarray:
+        """Return this strength and those after it, as far as they are known."""
+        ahead = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        return ahead if ahead.size and ahead[0] == alpha else np.array([alpha])
 
     def _block(self, alpha: float) -> np.ndarray:
         """Return the strengths to fit next, as many as let few columns in; these join."""
         if self._gradient is None:
             return np.array([alpha])
-        ahead = self._alphas[(self._alphas <= alpha) & (self._alphas > 0.0)]
+        ahead = self._from(alpha)
         values = max(VALUES_AT_ONCE, self._problem.design.n_stored // 2)
         ahead = ahead[: min(self._at_once, max(values // self._place.size, 1))]
-        if not ahead.size or ahead[0] != alpha:
-            ahead = np.array([alpha])
         limits = ahead - MARGIN * (self._last - ahead)
         reach = self._entering()
         reach[self._gram.features] = 0.0
@@ -399,14 +430,6 @@ class LassoPath:
     def _factors(self, features: np.ndarray) -> np.ndarray:
         factor = self._problem.penalty.penalty_factor
         return np.ones(features.size) if factor is None else factor[features]
-
-
-def far_from_origin(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
-    """Whether a mean is of more standard deviations than so."""
-    if not problem.fit_intercept:
-        return False
-    usable, bound = problem.usable, farthest**2 / problem.curvature
-    return bool((problem.sums[usable] ** 2 > bound * problem.lipschitz[usable]).any())
 
 
 def result_of(

@@ -11,7 +11,7 @@ from .._core._local_search import local_search
 from .certificate import Certifier
 from .gram import GramCache
 from .iterate import Iterate, finish
-from .lasso_path import far_from_origin
+from .lasso_path import FARTHEST_MEAN
 from .problem import SMALL_DESIGN, Problem, SolveResult
 from .support_newton import POLISHED
 
@@ -76,7 +76,7 @@ class LocalFit:
             and problem.n_usable
             and not problem.free.any()
         )
-        return bool(known) and not far_from_origin(problem)
+        return bool(known) and problem.farthest_mean <= FARTHEST_MEAN
 
     def run(
         self, tol: float, max_iter: int

@@ -10,7 +10,7 @@ from .._core._log_link import Gamma, Poisson
 from .._core._loss_models import MATRIX, PAUSED, LossModels, follow
 from .._core._loss import LogLoss
 from .certificate import Certificate, Certifier
-from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, WHOLE, Batch, far_from_origin, result_of
+from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, FARTHEST_MEAN, WHOLE, Batch, result_of
 from .problem import NO_ENTRIES, Problem, SolveResult
 from .support_newton import POLISH_PASSES, POLISH_STEPS, POLISHED, SMALL
 
@@ -77,7 +77,7 @@ class ModelPath:
             return False
         if not penalty.absolute or penalty.positive or problem.free.any():
             return False
-        return not far_from_origin(problem)
+        return problem.farthest_mean <= FARTHEST_MEAN
 
     def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
         """Return the fit at a strength, None where that is left to others."""

@@ -116,7 +116,7 @@ class Problem:
     Raises
     ------
     ValueError
-        Where the squares of a column overflow: no curvature bound could be given.
+        Where the squares of a column, or the loss at w = 0, overflow: no curvature bound, no gap could be given.
     """
 
     def __init__(
@@ -138,6 +138,8 @@ class Problem:
         self.null_intercept = self.best_intercept(null_prediction, 0.0)
         self.shift(null_prediction, self.null_intercept)
         self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
+        if not np.isfinite(self.null_objective):
+            raise ValueError("The loss of y overflows. Scale its values, below about 1e150 in modulus.")
         self.null_gradient: np.ndarray | None = None
         unpenalised = penalty.unpenalised()
         # These fits begin with the gradient at zero.
@@ -169,6 +171,7 @@ class Problem:
         self._take(penalty)
         self.offset: np.ndarray | float = 0.0
         self._gradient_scale: float | None = None
+        self._farthest: float | None = None
 
     def _take(self, penalty: Penalty) -> None:
         self._unbound = penalty
@@ -278,6 +281,17 @@ class Problem:
         """The second derivative in each prediction where it is one number, else None."""
         first = self.weights[0]
         return float(first) if self.loss.quadratic and (self.weights == first).all() else None
+
+    @property
+    def farthest_mean(self) -> float:
+        """The largest mean of a usable feature in its standard deviations; 0 without an intercept."""
+        if not self.fit_intercept:
+            return 0.0
+        if self._farthest is None:
+            with np.errstate(over="ignore"):
+                ratios = self.sums[self.usable] ** 2 / self.lipschitz[self.usable]
+            self._farthest = float(np.sqrt(self.curvature * ratios.max(initial=0.0)))
+        return self._farthest
 
     @property
     def gradient_scale(self) -> float:
