@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._core._penalty import LpPenalty
 from ._linear import linear_predictor
+from ._origin import Origin, moved_to_origin
 from ._parameters import ParametersValidatedOnce
 from ._solvers import SOLVERS, Design, Problem, SolveResult, solve
 from ._validation import (
@@ -46,6 +48,10 @@ class Task:
     classes : ndarray of shape (n_classes,), or None
     codes : ndarray of shape (n_samples,), dtype int64, or None
         Class of each sample.
+    origin : Origin or None
+        Where that of the problems is, if not where that of X is.
+    target_means : ndarray of shape (n_rows,), or None
+        What was taken off the targets of the problems.
     """
 
     X: Matrix
@@ -55,6 +61,34 @@ class Task:
     weights: np.ndarray | None
     classes: Any = None
     codes: Any = None
+    origin: Origin | None = None
+    target_means: np.ndarray | None = None
+
+    def outside(self, coefs: Sequence[Any] | np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+        """Return the intercepts that belong to X and y for those of the problems.
+
+        Parameters
+        ----------
+        coefs : sequence of ndarray or sparse array of shape (..., n_features)
+            For each row of ``coef_``.
+        intercepts : ndarray of shape (..., n_rows)
+        """
+        if self.target_means is not None:
+            intercepts = intercepts + self.target_means
+        if self.origin is None:
+            return intercepts
+        rows = [self.origin.shift(coef) for coef in coefs]
+        intercepts = intercepts - np.stack(rows, axis=-1)
+        if len(rows) > len(self.problems):
+            # Of a multinomial model they sum to 0.
+            intercepts -= intercepts.mean(axis=-1, keepdims=True)
+        return intercepts
+
+    def inside(self, coef: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+        """Return the intercepts of the problems for those that belong to X and y, one a row of coef."""
+        if self.target_means is not None:
+            intercepts = intercepts - self.target_means
+        return intercepts if self.origin is None else intercepts + self.origin.shift(coef)
 
 
 class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
@@ -90,13 +124,14 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     coef_: Any
     intercept_: Any
 
-    def _design(self, X: Matrix, *, compact: bool) -> Design:
-        """Return the design of a fit, without empty columns if ``compact`` and where that pays."""
+    def _design(self, X: Matrix, *, compact: bool) -> tuple[Design, Origin | None]:
+        """Return the design of a fit, without empty columns if ``compact`` and where that pays, and its origin."""
+        X, origin = moved_to_origin(X) if self.fit_intercept else (X, None)
         design = Design(X, by_gram=self.solver in ("auto", "cd"))
         # Other solvers walk rows.
         if compact and self.solver in ("auto", "cd") and (self.p < 1.5 or self.sparsity_threshold):
             design.drop_empty_columns()
-        return design
+        return design, origin
 
     def _penalty(self, n_features: int, design: Design, *, positive: bool = False) -> LpPenalty:
         """Return the penalty of the columns of a design, which may be some of the features."""
@@ -147,6 +182,7 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
         problems, (coef, intercept) = task.problems, task.starts
         features = problems[0].design.features
         if coef is not None:
+            intercept = task.inside(coef, intercept)
             coef = coef if features is None else coef[:, features]
             # A problem may be several rows: the classes of a multinomial one.
             coef = coef.reshape(len(problems), -1)
@@ -160,17 +196,17 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
             intercept_init=intercept,
             verbose=int(self.verbose),
         )
-        self._store(results, task.X.dtype, single=task.single, features=features)
+        self._store(results, task, features=features)
 
     def _store(
         self,
         results: list[SolveResult],
-        dtype: np.dtype,
+        task: Task,
         *,
-        single: bool,
         features: np.ndarray | None = None,
     ) -> None:
         """Store results; ``features`` are those that the coefficients belong to, all by default."""
+        dtype, single = task.X.dtype, task.single
 
         def gather(name: str) -> Any:
             values = [getattr(result, name) for result in results]
@@ -180,13 +216,13 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
         if not single:
             n_columns = self.n_features_in_ if features is None else features.size
             coef = coef.reshape(-1, n_columns)
-            intercept = intercept.reshape(-1).astype(dtype)
         if features is None:
             self.coef_ = coef.astype(dtype, copy=False)
         else:
             self.coef_ = np.zeros((*coef.shape[:-1], self.n_features_in_), dtype=dtype)
             self.coef_[..., features] = coef
-        self.intercept_ = intercept
+        intercept = task.outside(np.atleast_2d(self.coef_), np.reshape(intercept, -1))
+        self.intercept_ = float(intercept[0]) if single else intercept.astype(dtype)
         self.objective_ = gather("objective")
         self.dual_gap_ = gather("dual_gap")
         self.fixed_point_residual_ = gather("fixed_point_residual")

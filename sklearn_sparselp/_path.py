@@ -395,11 +395,14 @@ def collect(
             report(float(alpha), n_coefs, found.n_iter)
     objectives, gaps, residuals, n_iters, df, converged = map(np.array, zip(*table, strict=True))
     single = n_rows == 1
+    coefs = [row.stack() for row in rows]
+    outer = np.array(intercepts).reshape(-1, n_rows)
+    outer = task.outside(coefs, outer)
     return SparseLpPath(
         p=p,
         alphas=np.array(alphas),
-        coefs=rows[0].stack() if single else [row.stack() for row in rows],
-        intercepts=np.array(intercepts).reshape(-1) if single else np.array(intercepts),
+        coefs=coefs[0] if single else coefs,
+        intercepts=outer[:, 0].copy() if single else outer,
         objectives=objectives,
         dual_gaps=gaps,
         fixed_point_residuals=residuals,
@@ -427,11 +430,12 @@ def _of_batch(batch: Batch, task: Task, p: float, alphas: np.ndarray) -> SparseL
             ),
             shape=(alphas.size, n_features),
         )
+    intercepts = task.outside([coefs], batch.intercepts[:, np.newaxis])[:, 0]
     return SparseLpPath(
         p=p,
         alphas=np.array(alphas),
         coefs=coefs,
-        intercepts=batch.intercepts,
+        intercepts=intercepts,
         objectives=batch.objectives,
         dual_gaps=batch.dual_gaps,
         fixed_point_residuals=batch.residuals,

@@ -191,7 +191,7 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             warn_of_limit([path], self.max_iter, self.tol, "path of all samples")
             if self.refit == "relaxed":
                 results = self._relaxed(task, results)
-        self._store(results, task.X.dtype, single=task.single)
+        self._store(results, task)
         self._fitted_loss = self.loss
         if task.classes is not None:
             self.classes_ = task.classes

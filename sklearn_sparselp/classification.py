@@ -339,7 +339,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         weights = check_class_weight(self.class_weight, classes, codes, weights)
         n_rows = 1 if n_classes == 2 else n_classes
         starts = self._class_starts(classes, n_rows, X.shape[1])
-        design = self._design(X, compact=compact)
+        design, origin = self._design(X, compact=compact)
         penalty = self._penalty(X.shape[1], design)
         try:
             problems = build_problems(
@@ -348,7 +348,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         except ValueError:
             check_finite(self, X)
             raise
-        return Task(X, problems, starts, False, weights, classes, codes)
+        return Task(X, problems, starts, False, weights, classes, codes, origin)
 
     def _class_starts(self, classes: np.ndarray, n_rows: int, n_features: int) -> tuple[Any, Any]:
         """Return the starts of a fit; former coefficients must belong to the same classes."""

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from ._base import SparseLpModel, Task
 from ._core._log_link import Gamma, Poisson
 from ._core._loss import Huber, Loss, SquaredError
+from ._origin import targets_at_origin
 from ._parameters import with_valid_parameters
 from ._solvers import SOLVERS, Problem
 from ._validation import (
@@ -309,7 +310,10 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
             check_not_all_zero(y, weights, self.loss)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
         starts = self._starts(len(targets), X.shape[1], "outputs")
-        design, intercept = self._design(X, compact=compact), bool(self.fit_intercept)
+        design, origin = self._design(X, compact=compact)
+        intercept, means = bool(self.fit_intercept), None
+        if intercept and loss.mean is None:
+            targets, means = targets_at_origin(targets)
         penalty = self._penalty(X.shape[1], design, positive=bool(self.positive))
         try:
             problems = [
@@ -319,7 +323,7 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         except ValueError:
             check_finite(self, X)
             raise
-        return Task(X, problems, starts, y.ndim == 1, weights)
+        return Task(X, problems, starts, y.ndim == 1, weights, None, None, origin, means)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.

@@ -3,6 +3,8 @@
 # the vector.
 # Sums accumulate in double whatever the storage type.
 
+from libc.float cimport DBL_EPSILON as EPS
+
 from ._types cimport index_t, int32_t, int64_t, real_t
 
 # Dense loops are C so that the compiler may reorder the sum (omp simd) and, where the loader can choose at run time,
@@ -273,7 +275,8 @@ cdef inline double column_spread(
         stored_a += weights[rows[k]]
     stored_a += stored_b
     a += b
-    return a + (total - stored_a) * mean * mean if total > stored_a else a
+    # What a full column seems to lack is rounding.
+    return a + (total - stored_a) * mean * mean if total - stored_a > size * EPS * total else a
 
 
 cdef inline void column_axpy(

@@ -3,6 +3,8 @@
 # `length` values a vector.
 # Each output is summed by one thread in a fixed order, so results do not depend on the number of threads.
 
+from libc.float cimport DBL_EPSILON as EPS
+
 from cython.parallel cimport prange
 
 from ._columns cimport column_axpy, column_axpy_within, column_dot, dense_pair_dots, first_from
@@ -213,7 +215,8 @@ def row_moments(
                 squares[j] += weights[i] * value * value
         if centred and not dense:
             for j in range(first, last):
-                if total > stored[j]:
+                # What a full column seems to lack is rounding.
+                if total - stored[j] > weights.shape[0] * EPS * total:
                     value = sums[j] / total
                     squares[j] += (total - stored[j]) * value * value
 
