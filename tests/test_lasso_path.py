@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from engine import make_problem
 from reference import Reference
 from scipy import sparse
 from scipy.optimize import brentq
@@ -435,3 +436,18 @@ def test_outputs_share_the_matrix_of_all_features(monkeypatch):
     for k in range(4):
         alone = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(X, Y[:, k], sample_weight=weights)
         np.testing.assert_array_equal(model.coef_[k], alone.coef_)
+
+
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_a_strength_below_those_announced_is_fitted_alone(n_features):
+    X, y = correlated(60, n_features)
+    problem = make_problem(X, y, {"p": 1.0, "alpha": 1.0})
+    null_gradient = X.T @ problem.null_raw_gradient
+    problem.set_gradient_scale(null_gradient)
+    first = np.abs(null_gradient).max()
+    path = LassoPath(problem, null_gradient, first * np.array([0.5, 0.3]), polish=True)
+    results = [path.fit(factor * first, 1e-8, 1000) for factor in (0.5, 0.3, 0.1)]
+    for factor, result in zip((0.5, 0.3, 0.1), results, strict=True):
+        expected = Lasso(alpha=factor * first, tol=1e-12).fit(X, y)
+        np.testing.assert_allclose(result.coef, expected.coef_, atol=1e-6)
+    np.testing.assert_array_equal(path.coef, results[-1].coef)

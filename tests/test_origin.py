@@ -71,7 +71,7 @@ def test_large_and_far_targets_are_fitted_alike():
     near = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(X, np.column_stack([y, -y]))
     far = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(moved, np.column_stack([y + 2.0**30, -y]))
     np.testing.assert_allclose(far.coef_, near.coef_, rtol=1e-5, atol=1e-7)
-    expected = near.predict(X) + [2.0**30, 0.0]
+    expected = near.predict(X) + np.array([2.0**30, 0.0])
     np.testing.assert_allclose(far.predict(moved), expected, rtol=1e-12, atol=1e-5)
     targets, means = targets_at_origin(np.array([y, y + 2.0**30]))
     np.testing.assert_allclose(targets[0], y)
@@ -174,3 +174,18 @@ def test_a_column_that_is_steady_in_some_rows_is_looked_at_whole(n_samples):
     for layout in LAYOUTS:
         _, origin = moved_to_origin(LAYOUTS[layout](X))
         assert origin.features.tolist() == np.flatnonzero(expected).tolist()
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_a_full_column_of_ones_has_no_spread_whatever_weights_round_to(layout):
+    X, y, _ = data(n_samples=61)
+    weights = np.random.default_rng(1).random(61)
+    plain = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(X, y, sample_weight=weights)
+    X[:, 14] = 1.0
+    stored = LAYOUTS[layout](X)
+    for loss in ("squared_error", "huber"):
+        model = SparseLpRegressor(alpha=0.05, tol=1e-9, loss=loss).fit(stored, y, weights)
+        assert model.coef_[14] == 0.0
+    full = SparseLpRegressor(alpha=0.05, tol=1e-9).fit(stored, y, sample_weight=weights)
+    np.testing.assert_allclose(full.coef_, plain.coef_, atol=1e-12)
+    assert full.n_iter_ == plain.n_iter_

@@ -10,8 +10,8 @@ from engine import make_problem
 from reference import Reference
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_sparselp import SparseLpRegressor, sparse_lp_path
-from sklearn_sparselp._solvers import descent_state, direct, solve
+from sklearn_sparselp import SparseLpClassifier, SparseLpRegressor, sparse_lp_path
+from sklearn_sparselp._solvers import coordinate_descent, descent_state, direct, solve
 
 N, TOL = 40, 1e-5
 BOTH_NUMBERS = re.compile(r"(duality gap|fixed-point residual) \d\S* > \d\S*\. Increase")
@@ -201,3 +201,110 @@ def test_as_many_coefficients_as_samples_end_in_a_certificate(spread, positive):
         gradient = X.T @ (X @ model.coef_ - y + y.mean()) / n
         assert gradient.min() >= -alpha * (1.0 + 1e-3)
         assert np.abs(gradient[model.coef_ > 0.0] + alpha).max() <= 1e-3 * alpha
+
+
+def far_columns(n, d, seed=0):
+    """Columns of a mean of 100 standard deviations that no intercept takes up: nearly the same one."""
+    rng = np.random.default_rng(seed)
+    X = np.asfortranarray(rng.standard_normal((n, d)) + 100.0)
+    y = X[:, :5] @ np.array([1.0, -1.0, 1.0, -1.0, 1.0])
+    y = y - y.mean() + 0.5 * rng.standard_normal(n)
+    return X, y, Certifier(X, y)
+
+
+@pytest.mark.parametrize(("n", "d"), [(80, 200), (80, 300), (400, 2000)])
+def test_small_steps_help_with_few_features_and_with_small_working_sets(n, d):
+    X, y, certifier = far_columns(n, d)
+    alpha = 1e-2 * certifier.alpha_max(1.0)
+    model = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-8).fit(X, y)
+    assert certifier(model.coef_, 0.0, Task(1.0, alpha)).gap <= 1.1e-8
+    assert model.n_iter_ < 1000
+
+
+def test_a_path_that_misses_a_tight_tolerance_hands_on_what_it_has():
+    X, y, certifier = far_columns(80, 2500)
+    alpha = 1e-3 * certifier.alpha_max(1.0)
+    loose = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-4).fit(X, y)
+    for tol in (1e-11, 1e-14, 0.0):
+        tight = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=tol, max_iter=500)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            tight.fit(X, y)
+        assert tight.objective_ <= loose.objective_ * (1.0 + 1e-9)
+        assert tight.n_iter_ <= 500
+
+
+def test_small_steps_that_end_at_max_iter_are_counted_and_their_end_is_kept():
+    rng = np.random.default_rng(1)
+    n, d = 200, 600
+    X = rng.standard_normal((n, 200))[:, rng.integers(0, 200, d)]
+    X = np.asfortranarray(X + 1e-3 * rng.standard_normal((n, d)))
+    y = X[:, :20] @ rng.standard_normal(20)
+    y = (y - y.mean()) / y.std() + 0.3 * rng.standard_normal(n)
+    X -= X.mean(axis=0)
+    y -= y.mean()
+    certifier = Certifier(X, y)
+    alpha = 1e-5 * certifier.alpha_max(1.0)
+    last = np.inf
+    for max_iter in (300, 401, 450, 600, 5000):
+        model = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-9, max_iter=max_iter)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, y)
+        assert model.n_iter_ <= max_iter
+        found = certifier(model.coef_, 0.0, Task(1.0, alpha))
+        assert found.objective == pytest.approx(model.objective_, rel=1e-9)
+        assert found.objective <= last * (1.0 + 1e-9)
+        last = found.objective
+    assert found.gap <= 1.1e-9
+
+
+@pytest.mark.parametrize("tol", [1e-6, 1e-10, 1e-12])
+@pytest.mark.parametrize("mean", [29.0, 290.0])
+def test_gaps_of_columns_with_large_means_are_those_of_x(mean, tol):
+    # Nearly one column, so that coefficients are large and cancel.
+    rng = np.random.default_rng(16)
+    n, d = 150, 100
+    base = rng.standard_normal((n, 1)) + 0.05 * rng.standard_normal((n, d))
+    X = (base - base.mean(axis=0)) / base.std(axis=0) + mean
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        path = sparse_lp_path(X, y, alphas=8, eps=1e-4, tol=tol)
+    centred, rest = X - X.mean(axis=0), y - y.mean()
+    certifier = Certifier(centred, rest)
+    for k in range(8):
+        coef = (
+            path.coefs[[k]].toarray()[0]
+            if not isinstance(path.coefs, np.ndarray)
+            else path.coefs[k]
+        )
+        found = certifier(coef, 0.0, Task(1.0, path.alphas[k]))
+        assert path.objectives[k] == pytest.approx(found.objective, rel=1e-9)
+        # What X - mean rounds to shows in this gap, too.
+        assert not path.converged[k] or found.gap <= 2.0 * tol + 1e-13 * mean**2
+
+
+def test_log_loss_takes_no_detour_where_a_prediction_underflows(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 600))
+    X[0] *= 5000.0
+    y = (X[:, :5].sum(axis=1) + rng.standard_normal(400) > 0).astype(int)
+    detours, detour = [], coordinate_descent._detour
+    monkeypatch.setattr(
+        coordinate_descent, "_detour", lambda *terms: detours.append(1) or detour(*terms)
+    )
+    model = SparseLpClassifier(alpha=1e-4, fit_intercept=False, tol=1e-6).fit(X, y)
+    assert np.abs(X @ model.coef_[0]).max() > 745.0
+    assert model.n_iter_[0] > coordinate_descent.DETOUR_FROM
+    assert not detours
+
+
+def test_targets_whose_loss_overflows_are_refused():
+    X, y = draw("wide")
+    for factor in (1e155, 1e300):
+        with pytest.raises(ValueError, match="loss of y overflows"):
+            SparseLpRegressor(alpha=factor).fit(X, factor * y)
+    model = SparseLpRegressor(alpha=1e148).fit(X, 1e150 * y)
+    assert np.isfinite(model.objective_)
+    assert np.isfinite(model.dual_gap_)
