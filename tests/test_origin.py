@@ -1,4 +1,4 @@
-"""Columns and targets far from the origin: what is fitted beside an intercept does not depend on where they are."""
+"""Columns and targets far from the origin: beside an intercept it matters not where."""
 
 import numpy as np
 import pytest

@@ -204,7 +204,7 @@ def test_as_many_coefficients_as_samples_end_in_a_certificate(spread, positive):
 
 
 def far_columns(n, d, seed=0):
-    """Columns of a mean of 100 standard deviations that no intercept takes up: nearly the same one."""
+    """Columns whose mean is 100 standard deviations and has no intercept: nearly the same one."""
     rng = np.random.default_rng(seed)
     X = np.asfortranarray(rng.standard_normal((n, d)) + 100.0)
     y = X[:, :5] @ np.array([1.0, -1.0, 1.0, -1.0, 1.0])
