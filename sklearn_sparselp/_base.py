@@ -85,7 +85,7 @@ class Task:
         return intercepts
 
     def inside(self, coef: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
-        """Return the intercepts of the problems for those that belong to X and y, one a row of coef."""
+        """Return the intercepts of the problems for those that belong to X and y, one a row."""
         if self.target_means is not None:
             intercepts = intercepts - self.target_means
         return intercepts if self.origin is None else intercepts + self.origin.shift(coef)
@@ -125,7 +125,7 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     intercept_: Any
 
     def _design(self, X: Matrix, *, compact: bool) -> tuple[Design, Origin | None]:
-        """Return the design of a fit, without empty columns if ``compact`` and where that pays, and its origin."""
+        """Return the design of a fit, ``compact`` without empty columns where that pays, and its origin."""
         X, origin = moved_to_origin(X) if self.fit_intercept else (X, None)
         design = Design(X, by_gram=self.solver in ("auto", "cd"))
         # Other solvers walk rows.

@@ -1,4 +1,4 @@
-"""Columns and targets whose mean is far above their spread, moved to the origin before an intercept is fitted."""
+"""Columns and targets far above their spread are moved to the origin: an intercept is fitted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from scipy import sparse
 
 from ._core._origin import steady_compressed_columns, steady_dense_columns
 
-# In standard deviations. A product with a centred column loses the square of this: 1e-10 here, all at 1e8.
+# In standard deviations. A product with a centred column loses digits by the square of this:
+# 1e-10 of it here, all at 1e8.
 FARTHEST = 1000.0
 # Within so much of the first values of such a column agree, outliers or not.
 WITHIN = 0.05
@@ -32,12 +33,12 @@ class Origin:
     means: np.ndarray
 
     def shift(self, coef: Any) -> Any:
-        """Return what the move took off predictions; coef of shape (..., n_features) may be sparse."""
+        """Return what the move took off predictions of coef, of shape (..., n_features)."""
         return coef[..., self.features].astype(np.float64) @ self.means
 
 
 def targets_at_origin(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return targets with far rows near 0, and what was taken off each; themselves and None where none is far.
+    """Return targets with far rows near 0, and what was taken off; None where none is far.
 
     Parameters
     ----------
@@ -60,10 +61,10 @@ def _far_means(columns: np.ndarray) -> np.ndarray:
 
 
 def moved_to_origin(X: Any) -> tuple[Any, Origin | None]:
-    """Return X with its far columns near 0, and by how much they were moved; X itself and None where there are none.
+    """Return X with its far columns near 0, and how far they were moved; X and None without any.
 
-    A column is far if its mean is more than 1000 standard deviations, so that no value of a compressed one is
-    left out. Of dense X a copy is made then, of compressed X one of its values.
+    A column is far if its mean is more than 1000 standard deviations, and every value is stored.
+    Of dense X a copy is made then, of compressed X one of its values.
 
     Parameters
     ----------
