@@ -125,7 +125,7 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     intercept_: Any
 
     def _design(self, X: Matrix, *, compact: bool) -> tuple[Design, Origin | None]:
-        """Return the design of a fit, ``compact`` without empty columns where that pays, and its origin."""
+        """Return the design of a fit, ``compact`` without empty columns, and its origin."""
         X, origin = moved_to_origin(X) if self.fit_intercept else (X, None)
         design = Design(X, by_gram=self.solver in ("auto", "cd"))
         # Other solvers walk rows.
