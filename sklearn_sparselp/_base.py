@@ -64,6 +64,11 @@ class Task:
     origin: Origin | None = None
     target_means: np.ndarray | None = None
 
+    @property
+    def moved(self) -> bool:
+        """Whether intercepts of the problems are others than those of X and y."""
+        return self.origin is not None or self.target_means is not None
+
     def outside(self, coefs: Sequence[Any] | np.ndarray, intercepts: np.ndarray) -> np.ndarray:
         """Return the intercepts that belong to X and y for those of the problems.
 
@@ -216,13 +221,17 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
         if not single:
             n_columns = self.n_features_in_ if features is None else features.size
             coef = coef.reshape(-1, n_columns)
+            intercept = intercept.reshape(-1)
         if features is None:
             self.coef_ = coef.astype(dtype, copy=False)
         else:
             self.coef_ = np.zeros((*coef.shape[:-1], self.n_features_in_), dtype=dtype)
             self.coef_[..., features] = coef
-        intercept = task.outside(np.atleast_2d(self.coef_), np.reshape(intercept, -1))
-        self.intercept_ = float(intercept[0]) if single else intercept.astype(dtype)
+        if task.moved:
+            rows = np.reshape(intercept, -1)
+            rows = task.outside(np.atleast_2d(self.coef_), rows)
+            intercept = float(rows[0]) if single else rows
+        self.intercept_ = intercept if single else intercept.astype(dtype)
         self.objective_ = gather("objective")
         self.dual_gap_ = gather("dual_gap")
         self.fixed_point_residual_ = gather("fixed_point_residual")

@@ -368,8 +368,11 @@ def test_a_warm_start_goes_on_by_compiled_loops(monkeypatch):
 
 def test_columns_far_from_the_origin_are_left(both):
     X, y = correlated(60, 12)
-    X[:, 0] += 1e5
+    X[:, 0] += 500.0 * X[:, 0].std()
     assert both(X, y, alphas=5)[2] == {"fits": 0, "left": 0}
+    # Farther ones are moved there.
+    X[:, 0] += 1e5
+    assert both(X, y, alphas=5)[2]["fits"] > 0
 
 
 def test_one_pass_for_each_strength(monkeypatch):

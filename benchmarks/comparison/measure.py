@@ -21,13 +21,13 @@ from comparison.datasets import Dataset, store
 from comparison.losses import LOSSES
 from comparison.peers import SOLVERS
 from comparison.problems import Problem
-from comparison.workers import CLOCKS, TimeBoxError, Worker, WorkerError, provide, store_tiny
+from comparison.workers import CLOCKS, TimeBoxError, Worker, WorkerError, store_tiny
 
 RUNG = math.sqrt(10)
 TIGHTEST = 1e-16
 LOOSEST = 1.0
-# Memory that a new process may need: bytes, and inputs on top.
-PROVIDED, INPUTS_PROVIDED = 400_000_000, 4
+# Memory that a fit in a new process may need: bytes, and inputs on top.
+PROVIDED, INPUTS_PROVIDED = 100_000_000, 3
 REFERENCE = "sparselp"  # whose times are compared, whose support is told to solvers by size
 
 
@@ -354,9 +354,10 @@ class Bench:
             if result.get("status") != "ok" or self.protocol.expired:
                 continue
             worker = Worker(name, cell.threads, self.protocol.clock)
-            provide(PROVIDED + INPUTS_PROVIDED * dataset.input_bytes)
+            memory = PROVIDED + INPUTS_PROVIDED * dataset.input_bytes
             try:
-                answer = worker.call("fresh", stored, storage, _task(cell, name), result["tol"])
+                task = _task(cell, name)
+                answer = worker.call("fresh", stored, storage, task, result["tol"], memory)
             except (TimeBoxError, WorkerError) as error:
                 answer = {"note": str(error)}
             finally:

@@ -112,9 +112,10 @@ class _Session:
             "claimed_residual": outcome.residual,
         }
 
-    def fresh(self, folder, storage, task, tol):
+    def fresh(self, folder, storage, task, tol, memory):
         """First and later fits of this process, and the memory that each adds."""
         self.open(folder, storage)
+        provide(memory)
         answer = {}
         for label in ("first", "second"):
             trim()
@@ -160,7 +161,7 @@ def provide(n_bytes: int) -> None:
     """Touch so much memory and give it back to the machine.
 
     A virtual machine gets memory from its host when it is first touched, at many times the cost
-    of the fault itself: whichever process comes first would pay for it.
+    of the fault itself, and hands back what has been free for some seconds.
     """
     np.ones(-(-n_bytes // 8))
 
