@@ -74,6 +74,7 @@ def gram_by_tiles(
     cdef Py_ssize_t row = 0, k
     cdef int height, tile, n_tiles, ld, n_new = <int> gram.shape[0]
     cdef double* rows
+    cdef bint across
     cdef Block block
     if n_new == 0:
         return
@@ -85,6 +86,7 @@ def gram_by_tiles(
     block.roots = &roots[0] if roots.shape[0] else NULL
     block.stride = <int> (gram.strides[0] // sizeof(double))
     n_tiles = GRAM_TILES * n_threads if n_threads > 1 else 1
+    across = n_threads > 1 and n_old >= n_new
     while row < n_samples:
         height = <int> min(<Py_ssize_t> rows_at_once, n_samples - row)
         if room.shape[0]:
@@ -95,10 +97,13 @@ def gram_by_tiles(
         else:
             rows, ld = <double*> &data[start[0] + row], <int> n_samples
         for tile in prange(n_tiles, nogil=True, schedule="dynamic", num_threads=n_threads):
-            _gram_tile(
-                rows, ld, height, _first_of_tile(tile, n_tiles, block), _first_of_tile(tile + 1, n_tiles, block),
-                row > 0, block, &gram[0, 0],
-            )
+            if across:
+                _gram_strip(rows, ld, height, tile, n_tiles, row > 0, block, &gram[0, 0])
+            else:
+                _gram_tile(
+                    rows, ld, height, _first_of_tile(tile, n_tiles, block), _first_of_tile(tile + 1, n_tiles, block),
+                    row > 0, block, &gram[0, 0],
+                )
         row += height
 
 
@@ -129,6 +134,25 @@ cdef void _gram_tile(
         dgemm("T", "N", &before, &width, &height, &block.scale, rows, &ld, new, &ld, &old, out, &block.stride)
     if width:
         dsyrk("U", "T", &width, &height, &block.scale, new, &ld, &old, out + before, &block.stride)
+
+
+cdef void _gram_strip(
+    double* rows, int ld, int height, int tile, int n_tiles, bint keep, Block block, double* gram
+) noexcept nogil:
+    # All new columns, which are few, with some of the old ones; the first strip also has them with each other.
+    cdef int n_new = block.n_columns - block.n_old
+    cdef int spare = n_new // 2, total = block.n_old + spare
+    cdef int first = max(tile * total // n_tiles - spare, 0), end = (tile + 1) * total // n_tiles - spare
+    cdef int width = end - first
+    cdef double old = 1.0 if keep else 0.0
+    cdef double* new = rows + <Py_ssize_t> block.n_old * ld
+    if tile == 0:
+        dsyrk("U", "T", &n_new, &height, &block.scale, new, &ld, &old, gram + block.n_old, &block.stride)
+    if width > 0:
+        dgemm(
+            "T", "N", &width, &n_new, &height, &block.scale, rows + <Py_ssize_t> first * ld, &ld, new, &ld, &old,
+            gram + first, &block.stride,
+        )
 
 
 cdef struct Block:
