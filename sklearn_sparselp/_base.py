@@ -50,6 +50,8 @@ class Task:
         Class of each sample.
     origin : Origin or None
         Where that of the problems is, if not where that of X is.
+    targets : ndarray of shape (n_rows, n_samples), or None
+        Of a regressor, as given.
     target_means : ndarray of shape (n_rows,), or None
         What was taken off the targets of the problems.
     """
@@ -62,6 +64,7 @@ class Task:
     classes: Any = None
     codes: Any = None
     origin: Origin | None = None
+    targets: np.ndarray | None = None
     target_means: np.ndarray | None = None
 
     @property
@@ -129,9 +132,11 @@ class SparseLpModel(ParametersValidatedOnce, BaseEstimator):
     coef_: Any
     intercept_: Any
 
-    def _design(self, X: Matrix, *, compact: bool) -> tuple[Design, Origin | None]:
+    def _design(
+        self, X: Matrix, weights: np.ndarray | None, *, compact: bool
+    ) -> tuple[Design, Origin | None]:
         """Return the design of a fit, ``compact`` without empty columns, and its origin."""
-        X, origin = moved_to_origin(X) if self.fit_intercept else (X, None)
+        X, origin = moved_to_origin(X, weights) if self.fit_intercept else (X, None)
         design = Design(X, by_gram=self.solver in ("auto", "cd"))
         # Other solvers walk rows.
         if compact and self.solver in ("auto", "cd") and (self.p < 1.5 or self.sparsity_threshold):

@@ -15,6 +15,9 @@ from ._core._origin import steady_compressed_columns, steady_dense_columns
 FARTHEST = 1000.0
 # Within so much of the first values of such a column agree, outliers or not.
 WITHIN = 0.05
+# Columns that are looked at whole together.
+AT_ONCE = 64
+EPS = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -37,73 +40,103 @@ class Origin:
         return coef[..., self.features].astype(np.float64) @ self.means
 
 
-def targets_at_origin(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def targets_at_origin(
+    targets: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return targets with far rows near 0, and what was taken off; None where none is far.
 
     Parameters
     ----------
     targets : ndarray of shape (n_rows, n_samples), dtype float64
+    weights : ndarray of shape (n_samples,), or None
+        Samples of weight 0 have no say.
     """
-    if targets.shape[1] < 2 or not (rows := steady_dense_columns(targets.T, WITHIN)).size:
+    counted, looks = _looks(targets.shape[1], weights)
+    if looks.size < 2 or not (rows := steady_dense_columns(targets.T, looks, WITHIN)).size:
         return targets, None
     means = np.zeros(len(targets))
-    means[rows] = _far_means(targets[rows].T)
+    means[rows] = _far_means(targets[rows].T[counted])
     return (targets - means[:, np.newaxis], means) if means.any() else (targets, None)
 
 
-def _far_means(columns: np.ndarray) -> np.ndarray:
-    """Return the means of columns where they are far above their spread, 0 elsewhere."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        means = columns.mean(axis=0)
-        spread = np.sqrt(((columns - means) ** 2).mean(axis=0))
-        far = (spread > 0.0) & (np.abs(means) > FARTHEST * spread) & np.isfinite(spread)
-    return np.where(far, means, 0.0)
-
-
-def moved_to_origin(X: Any) -> tuple[Any, Origin | None]:
+def moved_to_origin(X: Any, weights: np.ndarray | None = None) -> tuple[Any, Origin | None]:
     """Return X with its far columns near 0, and how far they were moved; X and None without any.
 
-    A column is far if its mean is more than 1000 standard deviations, and every value is stored.
-    Of dense X a copy is made then, of compressed X one of its values.
+    A column is far if its mean is more than 1000 standard deviations, these are more than rounding,
+    and every value is stored. Of dense X a copy is made then, of compressed X one of its values.
 
     Parameters
     ----------
     X : ndarray, CSR or CSC of shape (n_samples, n_features), float32 or float64
         Compressed indices ascend.
+    weights : ndarray of shape (n_samples,), or None
+        Samples of weight 0 have no say.
     """
-    compressed, n_samples = sparse.issparse(X), X.shape[0]
-    if n_samples < 2:
+    counted, looks = _looks(X.shape[0], weights)
+    if looks.size < 2:
         return X, None
-    if compressed:
-        by_columns = X.format == "csc"
+    if sparse.issparse(X):
         features = steady_compressed_columns(
-            X.data, X.indices, X.indptr, n_samples, by_columns, WITHIN
+            X.data, X.indices, X.indptr, X.shape[0], looks, X.format == "csc", WITHIN
         )
     else:
-        features = steady_dense_columns(X, WITHIN)
-    if not features.size:
-        return X, None
-    columns = X[:, features]
-    full = np.ones(features.size, dtype=bool)
-    if compressed:
-        full = columns.count_nonzero(axis=0) == n_samples
-        columns = columns.toarray()
-    columns = columns.astype(np.float64)
-    means = np.where(full, _far_means(columns), 0.0)
+        features = steady_dense_columns(X, looks, WITHIN)
+    means = np.zeros(features.size)
+    for first in range(0, features.size, AT_ONCE):
+        some = X[:, features[first : first + AT_ONCE]]
+        some = some.toarray() if sparse.issparse(X) else some
+        means[first : first + AT_ONCE] = _far_means(some[counted])
     far = means != 0.0
     if not far.any():
         return X, None
     # Of the type of X, so that the difference to a value near it is exact.
     origin = Origin(features[far], means[far].astype(X.dtype).astype(np.float64))
-    if not compressed:
-        X = X.copy(order="K")
-        X[:, origin.features] = columns[:, far] - origin.means
-        return X, origin
+    return (_compressed if sparse.issparse(X) else _dense)(X, origin), origin
+
+
+def _looks(n_samples: int, weights: np.ndarray | None) -> tuple[Any, np.ndarray]:
+    """Return the samples that have a weight, and those to look at first: eight, two neighbours."""
+    counted: Any = slice(None)
+    if weights is not None and not (weights > 0.0).all():
+        counted = np.flatnonzero(weights > 0.0)
+        n_samples = counted.size
+    if n_samples < 2:
+        return counted, np.zeros(n_samples, dtype=np.int64)
+    looks = np.array([0, 1, *(k * (n_samples - 1) // 7 for k in range(2, 8))])
+    return counted, looks if isinstance(counted, slice) else counted[looks]
+
+
+def _far_means(columns: np.ndarray) -> np.ndarray:
+    """Return the means of columns where they are far above their spread, 0 elsewhere."""
+    columns = columns.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = columns.mean(axis=0)
+        spread = np.sqrt(((columns - means) ** 2).mean(axis=0))
+        size = np.abs(means)
+        # A constant column has a spread that is rounding, and stays constant.
+        far = (spread > len(columns) * EPS * size) & (size > FARTHEST * spread)
+        # A value that is not stored stays 0: a column of millions may be far for all that.
+        far &= np.isfinite(spread) & (columns != 0.0).all(axis=0)
+    return np.where(far, means, 0.0)
+
+
+def _dense(X: np.ndarray, origin: Origin) -> np.ndarray:
+    moved = X.copy(order="K")
+    for first in range(0, origin.features.size, AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        columns = X[:, origin.features[some]].astype(np.float64)
+        moved[:, origin.features[some]] = columns - origin.means[some]
+    return moved
+
+
+def _compressed(X: Any, origin: Origin) -> Any:
+    stored = int(X.indptr[-1])
     shifts = np.zeros(X.shape[1])
     shifts[origin.features] = origin.means
-    if by_columns:
-        shifts = np.repeat(shifts, np.diff(X.indptr))
-    else:
-        shifts = shifts[X.indices[: X.indptr[-1]]]
-    values = (X.data[: shifts.size] - shifts).astype(X.dtype)
-    return type(X)((values, X.indices[: shifts.size], X.indptr), shape=X.shape), origin
+    by_rows = X.format == "csr"
+    shifts = shifts[X.indices[:stored]] if by_rows else np.repeat(shifts, np.diff(X.indptr))
+    # Set afterwards: the constructor would narrow int64 indices that fit into int32.
+    moved = type(X)(X.shape, dtype=X.dtype)
+    moved.data = (X.data[:stored] - shifts).astype(X.dtype)
+    moved.indices, moved.indptr = X.indices[:stored], X.indptr
+    return moved

@@ -214,8 +214,8 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         return Grid(orders, masks, np.array([[strengths(p, tau) for tau in masks] for p in orders]))
 
     def _data(self, grid: Grid, task: Task, sample_weight: Any, params: dict[str, Any]) -> Data:
-        classifier = task.classes is not None
-        target = task.classes[task.codes] if classifier else task.problems[0].y
+        # As given: those of the problem may have been moved.
+        target = task.classes[task.codes] if task.targets is None else task.targets[0]
         splitter = self._splitter(target, task.codes)
         split_params, score_params = self._routed(sample_weight, params)
         folds = [

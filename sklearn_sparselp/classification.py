@@ -339,7 +339,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         weights = check_class_weight(self.class_weight, classes, codes, weights)
         n_rows = 1 if n_classes == 2 else n_classes
         starts = self._class_starts(classes, n_rows, X.shape[1])
-        design, origin = self._design(X, compact=compact)
+        design, origin = self._design(X, weights, compact=compact)
         penalty = self._penalty(X.shape[1], design)
         try:
             problems = build_problems(

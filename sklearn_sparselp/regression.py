@@ -310,10 +310,10 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
             check_not_all_zero(y, weights, self.loss)
         targets = y[np.newaxis] if y.ndim == 1 else np.ascontiguousarray(y.T)
         starts = self._starts(len(targets), X.shape[1], "outputs")
-        design, origin = self._design(X, compact=compact)
-        intercept, means = bool(self.fit_intercept), None
+        design, origin = self._design(X, weights, compact=compact)
+        intercept, means, given = bool(self.fit_intercept), None, targets
         if intercept and loss.mean is None:
-            targets, means = targets_at_origin(targets)
+            targets, means = targets_at_origin(given, weights)
         penalty = self._penalty(X.shape[1], design, positive=bool(self.positive))
         try:
             problems = [
@@ -323,7 +323,7 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         except ValueError:
             check_finite(self, X)
             raise
-        return Task(X, problems, starts, y.ndim == 1, weights, None, None, origin, means)
+        return Task(X, problems, starts, y.ndim == 1, weights, None, None, origin, given, means)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.

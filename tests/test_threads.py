@@ -9,7 +9,7 @@ from sklearn_sparselp._core._rows import all_finite, inspect
 from threadpoolctl import threadpool_limits
 
 from sklearn_sparselp import SparseLpRegressor, _threads
-from sklearn_sparselp._solvers import Design, sparse_gram, support_newton
+from sklearn_sparselp._solvers import Design, dense_gram, sparse_gram, support_newton
 from sklearn_sparselp._solvers.support_newton import cholesky
 
 # More than the machine may have: the shares of threads then are uneven, and some are empty.
@@ -85,7 +85,13 @@ def test_products_and_moments_do_not_depend_on_the_number_of_threads(layout, dty
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n_old", [0, 1, 30, 54])
 @pytest.mark.parametrize("layout", ["csc", "fortran"])
-def test_gram_matrices_are_those_of_one_thread(layout, n_old, dtype, shared_out):
+@pytest.mark.parametrize("n_rows", [64, 1000])
+def test_gram_matrices_are_those_of_one_thread(
+    layout, n_old, dtype, n_rows, monkeypatch, shared_out
+):
+    # All rows at once and some at a time.
+    monkeypatch.setattr(dense_gram, "VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(dense_gram, "FEWEST_ROWS", n_rows)
     X = layouts(dtype)[layout]
     features = np.concatenate([np.arange(50, dtype=np.int64), [79, 2, 60, 61, 77]])
     plain = (X.toarray() if sparse.issparse(X) else X)[:, features].astype(np.float64)

@@ -49,6 +49,8 @@ DETOUR_RATIO = 2.0
 DETOUR_FROM = 50
 DETOUR_STAGES = 30
 DETOUR_TOL = 0.03
+# A fit from zero that ends beyond so many times the objective there has gone astray.
+ABOVE_ZERO = 1.0 + 1e-9
 # After so many epochs working sets give way to small steps of the strength, for p = 1 and more features than samples.
 SMALL_STEPS_FROM = 400
 
@@ -60,7 +62,8 @@ def coordinate_descent(
     """Minimise F_tau by cyclic updates ``w_j <- T_j(w_j - g_j / L_j)``.
 
     From a zero start it takes a detour through stronger penalties where epochs have not sufficed and the loss is constant
-    around some predictions: models of it say little about where to go, and steps are short.
+    around some predictions, if it is squared hinge or the problem is not convex: models of it say little about where to go,
+    and steps are short.
 
     Parameters
     ----------
@@ -90,7 +93,8 @@ def coordinate_descent(
         result, known = yield from direct_fit(problem, tol, max_iter)
         if result is not None and result.converged:
             return result
-        # A path that ends at max_iter may have passed lower points: the beginning of a longer fit then is that of working sets.
+        # The end of a path that stops at max_iter is dropped: with more epochs it may be higher, and a fit with a smaller
+        # max_iter is to be the beginning of a longer one.
         if result is not None and result.n_iter < max_iter:
             coef, intercept, epochs = result.coef, result.intercept, result.n_iter
             known = None if coef.any() else known
@@ -164,12 +168,23 @@ def coordinate_descent(
                 found = yield from through_stronger(problem, tol, limit)
                 epochs += found.n_iter
                 if found.converged:
+                    if carry is not None:
+                        # Of where the fit stood before.
+                        carry.gradient = None
                     return replace(found, n_iter=epochs, history=[*history, found.objective])
                 if found.objective < history[-1]:
-                    state = DescentState(problem, found.coef, found.intercept)
+                    state = DescentState(problem, found.coef, found.intercept, carry)
                 continue
         spent = state.descend(features, inner, gap_limit, limit)
         epochs += spent
+    astray = carry is None and not warm and not certificate.objective <= ABOVE_ZERO * problem.null_objective
+    if astray and isinstance(state, DescentState):
+        # Where products with a column keep none of their digits.
+        state = DescentState(problem, np.zeros_like(state.w), problem.null_intercept)
+        smooth_gradient = yield state.raw_gradient
+        certificate = Certifier(problem).certify(state.w, state.prediction, state.raw_gradient, smooth_gradient)
+        history.append(certificate.objective)
+        converged = certificate.holds(problem, tol)
     return SolveResult(
         coef=state.w,
         intercept=state.intercept,

@@ -22,7 +22,8 @@ def dense_gram(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return ``X[:, n_old:].T @ diag(curvature) @ X``, and ``vectors @ X``.
 
-    Threads take some of the rows each, so results are the same for one number of threads, to rounding for another.
+    Threads take some of the rows each, or with few rows some of the columns, so results are the same for one number of
+    threads, to rounding for another.
 
     Parameters
     ----------

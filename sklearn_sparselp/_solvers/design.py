@@ -224,7 +224,7 @@ class Design:
             if present.size > self.n_features // 2:
                 return self._spread(coefs, self.n_samples)
             block, scales = self.columns(present), coefs[:, present]
-            return block.combine_many(scales) if len(coefs) > 1 else block.combine(scales[0])[np.newaxis]
+            return block.combine(scales[0])[np.newaxis] if len(coefs) == 1 else block.combine_many(scales)
         return self._gather(coefs, self.n_samples)
 
     def _gather(self, vectors: np.ndarray, n_out: int) -> np.ndarray:

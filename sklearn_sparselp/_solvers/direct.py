@@ -120,7 +120,9 @@ def _fit(
         n_iter += result.n_iter
     path.polish = True
     last, result = result, path.fit(alpha, tol, max(max_iter - n_iter, 0))
-    if result is None or n_iter + result.n_iter > max_iter:
+    if result is not None and n_iter + result.n_iter > max_iter:
+        return _reached(problem, path, result, max_iter, max_iter)
+    if result is None:
         return _reached(problem, path, last, n_iter, max_iter)
     return replace(result, n_iter=n_iter + result.n_iter) if n_iter else result
 

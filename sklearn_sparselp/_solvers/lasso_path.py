@@ -164,8 +164,9 @@ class LassoPath:
 
     def fit(self, alpha: float, tol: float, max_iter: int) -> SolveResult | None:
         """Return the fit at a strength, None where that is left to others."""
+        self.given_up = 0
         if alpha not in self._ahead and alpha > 0.0 and self._failures < MOST_FAILURES:
-            self._ahead, self.given_up = {}, 0
+            self._ahead = {}
             (self._on_all if self._whole else self._on_some)(alpha, tol, max_iter)
             self._failures += alpha not in self._ahead
         return self._ahead.get(alpha)

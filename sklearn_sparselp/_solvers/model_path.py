@@ -10,7 +10,7 @@ from .._core._log_link import Gamma, Poisson
 from .._core._loss_models import MATRIX, PAUSED, LossModels, follow
 from .._core._loss import LogLoss
 from .certificate import Certificate, Certifier
-from .lasso_path import INNER, MOST_FAILURES, MOST_PASSES, FARTHEST_MEAN, WHOLE, Batch, result_of
+from .lasso_path import FARTHEST_MEAN, INNER, MOST_FAILURES, MOST_PASSES, WHOLE, Batch, result_of
 from .problem import NO_ENTRIES, Problem, SolveResult
 from .support_newton import POLISH_PASSES, POLISH_STEPS, POLISHED, SMALL
 

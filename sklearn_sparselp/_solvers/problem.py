@@ -289,7 +289,8 @@ class Problem:
             return 0.0
         if self._farthest is None:
             with np.errstate(over="ignore"):
-                ratios = self.sums[self.usable] ** 2 / self.lipschitz[self.usable]
+                squares = self.lipschitz[self.usable] - self.penalty.l2_reg
+                ratios = self.sums[self.usable] ** 2 / np.maximum(squares, np.finfo(np.float64).tiny)
             self._farthest = float(np.sqrt(self.curvature * ratios.max(initial=0.0)))
         return self._farthest
 
