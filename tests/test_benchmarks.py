@@ -202,8 +202,9 @@ def test_gradients_and_conjugates_of_losses_follow_from_their_values(name):
 def _exact(task, X, y):
     """The minimum by a solver that is not compared here for this loss, or a smooth split of w."""
     if task.loss != "poisson":
+        l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1.0}
         model = LogisticRegression(
-            C=1 / (y.size * task.alpha), l1_ratio=1.0, solver="saga", tol=1e-12,
+            C=1 / (y.size * task.alpha), **l1, solver="saga", tol=1e-12,
             max_iter=200_000, fit_intercept=False, random_state=0,
         ).fit(X, y)  # fmt: skip
         return model.coef_[0] if task.loss == "log_loss" else model.coef_
