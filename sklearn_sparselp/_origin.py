@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,8 @@ def moved_to_origin(X: Any, weights: np.ndarray | None = None) -> tuple[Any, Ori
         )
     else:
         features = steady_dense_columns(X, looks, WITHIN)
+    if not features.size:
+        return X, None
     means = np.zeros(features.size)
     for first in range(0, features.size, AT_ONCE):
         some = X[:, features[first : first + AT_ONCE]]
@@ -100,10 +103,14 @@ def _looks(n_samples: int, weights: np.ndarray | None) -> tuple[Any, np.ndarray]
     if weights is not None and not (weights > 0.0).all():
         counted = np.flatnonzero(weights > 0.0)
         n_samples = counted.size
-    if n_samples < 2:
-        return counted, np.zeros(n_samples, dtype=np.int64)
-    looks = np.array([0, 1, *(k * (n_samples - 1) // 7 for k in range(2, 8))])
+    looks = _spread(n_samples)
     return counted, looks if isinstance(counted, slice) else counted[looks]
+
+
+@lru_cache(maxsize=8)
+def _spread(n_samples: int) -> np.ndarray:
+    last = n_samples - 1
+    return np.array([0, 1, *(k * last // 7 for k in range(2, 8))] if last > 0 else [0] * n_samples)
 
 
 def _far_means(columns: np.ndarray) -> np.ndarray:

@@ -396,8 +396,7 @@ def collect(
     objectives, gaps, residuals, n_iters, df, converged = map(np.array, zip(*table, strict=True))
     single = n_rows == 1
     coefs = [row.stack() for row in rows]
-    outer = np.array(intercepts).reshape(-1, n_rows)
-    outer = task.outside(coefs, outer)
+    outer = task.outside(coefs, np.array(intercepts).reshape(-1, n_rows))
     return SparseLpPath(
         p=p,
         alphas=np.array(alphas),

@@ -323,7 +323,10 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         except ValueError:
             check_finite(self, X)
             raise
-        return Task(X, problems, starts, y.ndim == 1, weights, None, None, origin, given, means)
+        return Task(
+            X, problems, starts, y.ndim == 1, weights,
+            origin=origin, targets=given, target_means=means,
+        )  # fmt: skip
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict targets.
