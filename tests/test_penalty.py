@@ -33,7 +33,7 @@ def step(penalty, z, lipschitz, bound_to=None):
     model = QuadraticModel(
         penalty.bind(own), each, w, -lipschitz * z, 1.0, lipschitz, None, 1.0, bound_to is None
     )
-    sweep(np.ones(z.size), each, each, each + 1, model, 1, 0.0, -1)
+    sweep(np.ones(z.size), each, each, each + 1, model, 1, 0.0, -1, each[:0])
     return w
 
 

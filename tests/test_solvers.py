@@ -267,7 +267,7 @@ INTERRUPTED = """
         penalty = LpPenalty(1, 1.0, 0.0).bind(one)
         where = np.zeros(1, dtype=np.int64)
         model = QuadraticModel(penalty, where, np.zeros(1), np.ones(1), 1.0, one, None, 1.0, True)
-        sweep(np.ones(1), where, where, where + 1, model, 2**62, -1.0, -1)
+        sweep(np.ones(1), where, where, where + 1, model, 2**62, -1.0, -1, where[:0])
 
     def endless_search():
         # Below p = 1 on a Gram matrix; no violation is small enough.

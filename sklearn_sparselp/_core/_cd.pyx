@@ -81,7 +81,7 @@ def sweep(
     Py_ssize_t max_epochs,
     double tol,
     Py_ssize_t until_changes,
-    bint by_gram=False,
+    const int64_t[::1] places not None,  # IN, (n_columns,), or empty
 ):
     """Run epochs until the largest update is small, or few signs change.
 
@@ -99,8 +99,8 @@ def sweep(
         Stop when ``max_j L_j |change of w_j|`` of an epoch is at most this.
     until_changes : int
         Also stop after an epoch in which at most so many coefficients changed their sign; -1: never.
-    by_gram : bool
-        Whether the columns are those of a Gram matrix, and ``raw_gradient`` the gradient itself.
+    places : ndarray of shape (n_columns,), dtype int64, or empty
+        Of columns of a Gram matrix: where in ``raw_gradient``, the gradient itself there, each of them has its own.
 
     Returns
     -------
@@ -116,6 +116,7 @@ def sweep(
     cdef bint centred = model.sums.shape[0] > 0
     cdef bint weighted = model.curvature.shape[0] > 0
     cdef bint dense = rows.shape[0] == 0
+    cdef bint by_gram = places.shape[0] > 0
     cdef const real_t* column
     cdef const index_t* where = NULL
     cdef double* raw = &model.raw_gradient[0]
@@ -133,7 +134,8 @@ def sweep(
                 if not dense:
                     where = &rows[start[k]]
                 old = model.w[k]
-                gradient = (raw[k] if by_gram else column_dot(column, where, size, raw)) + model.penalty.l2_reg * old
+                gradient = raw[places[k]] if by_gram else column_dot(column, where, size, raw)
+                gradient += model.penalty.l2_reg * old
                 if centred:
                     gradient += model.shift * model.sums[k]
                 if model.exact:

@@ -17,6 +17,7 @@ from .dense_gram import dense_gram
 from .sparse_gram import gram_by_rows, sparse_gram
 
 NO_INDEX = np.empty(0, dtype=np.int32)
+NO_PLACES = np.empty(0, dtype=np.int64)
 NO_VALUES = np.empty(0)
 
 # With more stored values for each column than so, most columns are not empty.
@@ -53,6 +54,8 @@ class ColumnBlock:
     n_samples: int
 
     factored: ClassVar[bool] = True
+    # Of columns of a Gram matrix, see `sweep`.
+    places: ClassVar[np.ndarray] = NO_PLACES
 
     def __len__(self) -> int:
         return self.start.shape[0]

@@ -13,6 +13,9 @@ from .design import NO_INDEX
 LARGEST_CACHE = 3000
 # Room for columns to come, so that not each of them moves the matrix.
 SPARE_ROOM, MOST_SPARE = 1.2, 400
+# Columns that are walked get a matrix of their own: 2 MB of it at most, or where it is half of what is known.
+SMALL_BLOCK = 500
+FEW_OF_KNOWN = 0.7
 
 
 def subtract_outer(matrix: np.ndarray, vector: np.ndarray) -> None:
@@ -37,12 +40,17 @@ class GramCache:
     curvature : ndarray of shape (n_samples,)
     sums : ndarray of shape (n_features,), or None
         Means of the columns with these weights: the matrix is then centred.
+
+    Attributes
+    ----------
+    centred : bool
     """
 
     def __init__(self, design, curvature: np.ndarray, sums: np.ndarray | None = None):
         self._design = design
         self._curvature = curvature
         self._sums = sums
+        self.centred = sums is not None
         self._slot: dict[int, int] = {}
         self._features = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, 0))
@@ -62,11 +70,14 @@ class GramCache:
             return features
         return np.array([j for j in features.tolist() if j not in slot], dtype=np.int64)
 
-    def get(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Return the Gram matrix of these features, of which ``new`` are still missing."""
+    def block(self, features: np.ndarray) -> GramBlock:
+        """Return these columns: of a matrix of their own if that is small, or there are many others."""
         # First of all: the matrix may grow.
-        places = self.places(features, new)
-        return taken(self._matrix, places)
+        places = self.places(features, self.missing(features))
+        known = self._features.size
+        if places.size <= SMALL_BLOCK or places.size < FEW_OF_KNOWN * known:
+            return GramBlock(taken(self._matrix, places), places.size, np.arange(places.size))
+        return GramBlock(self._matrix, known, places)
 
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
@@ -128,54 +139,44 @@ class GramBlock:
 
     Parameters
     ----------
-    matrix : ndarray of shape (n_columns, n_columns)
-        ``X.T diag(curvature) X``, centred where there is an intercept.
-    positions : ndarray of shape (n_taken,), dtype int64, or None
-        Some of the columns, all by default.
+    matrix : ndarray of shape (capacity, capacity)
+        ``X.T diag(curvature) X`` in its first rows and columns, centred where there is an intercept.
+    n_columns : int
+        How many these are.
+    places : ndarray of shape (n_taken,), dtype int64
+        Some of the columns.
     """
 
     rows = NO_INDEX
 
-    def __init__(self, matrix: np.ndarray, positions: np.ndarray | None = None):
-        size = matrix.shape[0]
-        self._matrix = matrix
-        self._positions = np.arange(size, dtype=np.int64) if positions is None else positions
+    def __init__(self, matrix: np.ndarray, n_columns: int, places: np.ndarray):
+        self.matrix, self.n_columns, self.places = matrix, n_columns, places
         self.data = matrix.reshape(-1)
-        self.start = self._positions * size
-        self.stop = self.start + size
+        self.start = places * matrix.shape[0]
+        self.stop = self.start + n_columns
 
     def __len__(self) -> int:
-        return self._positions.size
+        return self.places.size
 
     @property
     def n_stored(self) -> int:
         """Entries of the matrix in these columns."""
-        return self._positions.size * self._matrix.shape[0]
+        return self.places.size * self.n_columns
 
     def take(self, positions: np.ndarray) -> GramBlock:
         """Return the columns at these positions."""
-        return GramBlock(self._matrix, self._positions[positions])
+        return GramBlock(self.matrix, self.n_columns, self.places[positions])
 
     def products(self, gradient: np.ndarray) -> np.ndarray:
         """Return what is ``block.T @ raw_gradient`` for columns."""
-        return gradient[self._positions]
+        return gradient[self.places]
 
     def combine(self, scales: np.ndarray) -> np.ndarray:
         """Return what is ``block @ scales`` for columns."""
-        out = np.zeros(self._matrix.shape[0])
-        out[self._positions] = scales
+        out = np.zeros(self.n_columns)
+        out[self.places] = scales
         return out
 
     def bend(self, moved: np.ndarray, curvature: object = None) -> np.ndarray:
         """Return what ``combine`` gave as a change of the gradient; ``curvature`` is in the matrix already."""
-        return self._matrix @ moved
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """The Gram matrix of all columns."""
-        return self._matrix
-
-    @property
-    def places(self) -> np.ndarray:
-        """Which of them are taken."""
-        return self._positions
+        return self.matrix[: self.n_columns, : self.n_columns] @ moved

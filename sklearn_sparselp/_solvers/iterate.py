@@ -188,7 +188,7 @@ def _sweep(
         bound,
         True,
     )
-    sweep(block.data, block.rows, block.start, block.stop, model, 1, 0.0, -1)
+    sweep(block.data, block.rows, block.start, block.stop, model, 1, 0.0, -1, block.places)
     if np.array_equal(w, point.w[features]):
         return None
     new = point.w.copy()

@@ -455,7 +455,7 @@ class _Hessian:
             if self._new is None:
                 return solution
         (matrix, places), model, size = self._matrix(), self._model, right.size
-        sums = NO_SUMS if model.sums is None else model.sums
+        sums = NO_SUMS if model.sums is None or (self._gram is not None and self._gram.centred) else model.sums
         # More columns than samples depend on each other, and where columns did those of the next step may, too: without a
         # ridge the factor would come to nothing, which takes as long as one that is there.
         flat, gram = not bend.any(), self._gram
