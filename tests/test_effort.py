@@ -54,9 +54,9 @@ def test_a_fit_costs_no_more_than_it_did(shape, case, fraction, measured, monkey
     rmatvec, newton_step = Design.rmatvec, descent_state.newton_step
     descend = descent_state.DescentState.descend
 
-    def counted_rmatvec(self, vectors):
+    def counted_rmatvec(self, *terms):
         passes.append(1)
-        return rmatvec(self, vectors)
+        return rmatvec(self, *terms)
 
     def counted_descend(self, features, *limits):
         epochs = descend(self, features, *limits)
@@ -97,9 +97,9 @@ def test_a_path_costs_no_more_than_it_did(shape, n_alphas, measured, monkeypatch
     (null,) = null_points([problem])
     strengths = largest_alpha([problem], [null], 1.0, 0.0) * np.geomspace(1.0, 1e-2, n_alphas)
 
-    def counted_rmatvec(self, block):
+    def counted_rmatvec(self, block, *out):
         vectors.append(len(block))
-        return rmatvec(self, block)
+        return rmatvec(self, block, *out)
 
     def counted_solve(self, *terms):
         sizes.append(self._gram.features.size)

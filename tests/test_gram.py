@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engine import fit_engine
 from layouts import LAYOUTS, regression
+from reference import Reference
+from scipy import sparse
 
+from sklearn_sparselp import alpha_max
+from sklearn_sparselp._solvers import coordinate_descent, descent_state, sparse_gram
 from sklearn_sparselp._solvers import gram as gram_module
-from sklearn_sparselp._solvers import sparse_gram
 from sklearn_sparselp._solvers.design import Design
 from sklearn_sparselp._solvers.gram import GramBlock, GramCache
 
@@ -55,17 +59,23 @@ def test_a_gram_matrix_is_that_of_numpy(layout, way, even, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("small", [0, 500])
 @pytest.mark.parametrize("room", [3000, 18])
-def test_a_cache_has_the_gram_matrix_of_all_that_is_asked_for(layout, room, monkeypatch):
+def test_a_cache_has_the_gram_matrix_of_all_that_is_asked_for(layout, room, small, monkeypatch):
     monkeypatch.setattr(gram_module, "LARGEST_CACHE", room)
+    monkeypatch.setattr(gram_module, "SMALL_BLOCK", small)
     X, _ = regression(6, 30, 20, density=0.5)
     curvature = np.linspace(0.0, 1.0, 30)
     cache = GramCache(Design(LAYOUTS[layout](X)), curvature)
     for features in ([4, 2], [2, 9, 4, 19], [0], list(range(17)), [19, 3, 17]):
         features = np.array(features)
-        found = cache.get(features, cache.missing(features))
+        block = cache.block(features)
         expected = X[:, features].T @ (curvature[:, np.newaxis] * X[:, features])
+        columns = [block.data[block.start[k] : block.stop[k]] for k in range(len(block))]
+        found = np.array(columns)[:, block.places]
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+        in_place = features.size > small and features.size >= 0.7 * cache.features.size
+        assert np.shares_memory(block.matrix, cache.matrix) == in_place
 
 
 def test_the_verbs_of_a_gram_block_are_those_of_its_columns_seen_from_the_coefficients():
@@ -74,7 +84,9 @@ def test_the_verbs_of_a_gram_block_are_those_of_its_columns_seen_from_the_coeffi
     curvature = rng.uniform(size=25)
     taken, d = np.array([6, 1, 4]), rng.normal(size=3)
     columns = Design(X).columns(np.arange(9))
-    block = GramBlock(columns.gram(curvature)).take(taken)
+    matrix = np.full((11, 11), np.nan)
+    matrix[:9, :9] = columns.gram(curvature)
+    block = GramBlock(matrix, 9, np.arange(9)).take(taken)
     raw = rng.normal(size=25)
     np.testing.assert_allclose(
         block.products(columns.products(raw)), columns.take(taken).products(raw)
@@ -87,3 +99,52 @@ def test_the_verbs_of_a_gram_block_are_those_of_its_columns_seen_from_the_coeffi
         gram_module.taken(block.matrix, block.places), columns.take(taken).gram(curvature)
     )
     assert len(block) == 3
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"p": 1.0},
+        {"p": 1.0, "fit_intercept": False, "positive": True},
+        {"p": 1.0, "l2_reg": 1e-3},
+        {"p": 0.8, "fit_intercept": False},
+    ],
+    ids=str,
+)
+def test_epochs_on_the_gram_matrix_of_newton_steps_end_where_those_on_columns_do(case, monkeypatch):
+    generator = np.random.default_rng(2)
+    X = sparse.random_array((600, 900), density=0.2, rng=generator, format="csc")
+    y = X[:, :200] @ generator.normal(size=200) + 3.0
+    weights = generator.uniform(0.5, 1.5, size=600)
+    # Working sets from the first epoch on.
+    monkeypatch.setattr(coordinate_descent, "direct_fit", _no_direct_fit)
+    monkeypatch.setattr(descent_state, "GRAM_GAIN", np.inf)
+    sweep, walked = descent_state.sweep, []
+
+    def counted_sweep(data, rows, start, stop, *terms):
+        walked.append(terms[-1].size)
+        return sweep(data, rows, start, stop, *terms)
+
+    monkeypatch.setattr(descent_state, "sweep", counted_sweep)
+    case = {"fit_intercept": True, **case}
+    terms = {"p": case["p"], "fit_intercept": case["fit_intercept"], "sample_weight": weights}
+    case["alpha"] = alpha_max(X, y, **terms) / 300
+    ends = {}
+    for worth in (0.0, np.inf):
+        monkeypatch.setattr(descent_state, "GRAM_WORTH", worth)
+        walked.clear()
+        ends[worth] = fit_engine(X, y, weights, solver="cd", tol=1e-9, **case)
+        assert any(walked) == (worth > 0.0)
+    if case["p"] >= 1.0:
+        assert ends[np.inf].objective_ == pytest.approx(ends[0.0].objective_, rel=1e-9)
+        np.testing.assert_allclose(ends[np.inf].coef_, ends[0.0].coef_, atol=1e-6)
+    reference, end = Reference(X.toarray(), y, sample_weight=weights, **case), ends[np.inf]
+    assert end.objective_ == pytest.approx(
+        reference.objective(end.coef_, end.intercept_), rel=1e-12
+    )
+    assert reference.fixed_point_residual(end.coef_) < 1e-6
+
+
+def _no_direct_fit(problem, tol, max_iter):
+    return None, None
+    yield

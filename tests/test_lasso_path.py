@@ -381,7 +381,7 @@ def test_one_pass_for_each_strength(monkeypatch):
 
     passes = []
     rmatvec = Design.rmatvec
-    monkeypatch.setattr(Design, "rmatvec", lambda self, v: passes.append(1) or rmatvec(self, v))
+    monkeypatch.setattr(Design, "rmatvec", lambda self, *v: passes.append(1) or rmatvec(self, *v))
     X, y = correlated(60, 400)
     sparse_lp_path(X, y, alphas=50, eps=1e-2)
     wide = len(passes)
@@ -454,3 +454,25 @@ def test_a_strength_below_those_announced_is_fitted_alone(n_features):
         expected = Lasso(alpha=factor * first, tol=1e-12).fit(X, y)
         np.testing.assert_allclose(result.coef, expected.coef_, atol=1e-6)
     np.testing.assert_array_equal(path.coef, results[-1].coef)
+
+
+@pytest.mark.parametrize("overwrite_gradient", [False, True])
+@pytest.mark.parametrize("at_once", [7, 131_072])
+def test_features_are_looked_at_in_pieces_and_gradients_share_their_room(
+    at_once, overwrite_gradient, monkeypatch
+):
+    X, y = correlated(60, 400)
+    problem = make_problem(X, y, {"p": 1.0, "alpha": 1.0})
+    null_gradient = X.T @ problem.null_raw_gradient
+    problem.set_gradient_scale(null_gradient)
+    given = null_gradient.copy()
+    alphas = np.abs(null_gradient).max() * np.geomspace(1.0, 1e-2, 20)
+    monkeypatch.setattr(lasso_path, "FEATURES_AT_ONCE", at_once)
+    # Strengths that are not announced: one at a time.
+    path = LassoPath(problem, null_gradient, alphas[:1], True, overwrite_gradient)
+    results = [path.fit(alpha, 1e-9, 1000) for alpha in alphas]
+    assert (null_gradient == given).all() != overwrite_gradient
+    monkeypatch.undo()
+    expected = LassoPath(problem, given, alphas[:1], True)
+    for alpha, result in zip(alphas, results, strict=True):
+        np.testing.assert_array_equal(result.coef, expected.fit(alpha, 1e-9, 1000).coef)

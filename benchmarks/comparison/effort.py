@@ -19,9 +19,9 @@ def counted():
     counts = {"gradients": 0, "newton_steps": 0}
     rmatvec = _solvers.Design.rmatvec
 
-    def counted_rmatvec(self, vectors):
+    def counted_rmatvec(self, *terms):
         counts["gradients"] += 1
-        return rmatvec(self, vectors)
+        return rmatvec(self, *terms)
 
     def counted_step(*arguments):
         counts["newton_steps"] += 1

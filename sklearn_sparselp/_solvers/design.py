@@ -212,12 +212,12 @@ class Design:
     def _threads(self) -> int:
         return threads_for(self.n_stored)
 
-    def rmatvec(self, vectors: np.ndarray) -> np.ndarray:
-        """Return ``vectors @ X`` for vectors of shape (n_vectors, n_samples), in one pass over X."""
+    def rmatvec(self, vectors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return ``vectors @ X`` for vectors of shape (n_vectors, n_samples), in one pass over X; in ``out`` if that is given."""
         vectors = np.ascontiguousarray(vectors)
         if self.by_columns:
-            return self._gather(vectors, self.n_features)
-        return self._spread(vectors, self.n_features)
+            return self._gather(vectors, self.n_features, out)
+        return self._spread(vectors, self.n_features, out)
 
     def matvec(self, coefs: np.ndarray) -> np.ndarray:
         """Return ``coefs @ X.T`` for coefs of shape (n_vectors, n_features); zeros are not read by columns."""
@@ -230,9 +230,9 @@ class Design:
             return block.combine(scales[0])[np.newaxis] if len(coefs) == 1 else block.combine_many(scales)
         return self._gather(coefs, self.n_samples)
 
-    def _gather(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
+    def _gather(self, vectors: np.ndarray, n_out: int, out: np.ndarray | None = None) -> np.ndarray:
         n_vectors, n_minor = vectors.shape
-        out = np.empty((n_vectors, n_out))
+        out = np.empty((n_vectors, n_out)) if out is None else out
         if n_vectors == 1 or not self._indptr.size:
             products(*self._layout(), vectors, out, self._threads())
             return out
@@ -242,8 +242,11 @@ class Design:
         products_of_many(self._data, self._minor, self._indptr, fours, out, self._threads())
         return out
 
-    def _spread(self, vectors: np.ndarray, n_out: int) -> np.ndarray:
-        out = np.zeros((vectors.shape[0], n_out))
+    def _spread(self, vectors: np.ndarray, n_out: int, out: np.ndarray | None = None) -> np.ndarray:
+        if out is None:
+            out = np.zeros((vectors.shape[0], n_out))
+        else:
+            out.fill(0.0)
         if len(vectors) > 1 and not self._indptr.size:
             accumulate_many(self._data, vectors, out, self._threads())
             return out

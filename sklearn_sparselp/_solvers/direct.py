@@ -62,17 +62,21 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
     if not lasso and not local and not ModelPath.applies(problem):
         return None, known
     null_gradient = (yield problem.null_raw_gradient) if known is None else known
+    del known
     problem.set_gradient_scale(null_gradient)
     if local:
         return (yield from LocalFit(problem, null_gradient).run(tol, max_iter)), null_gradient
-    alpha = problem.penalty.alpha
+    alpha, n_stages = problem.penalty.alpha, 1
     ratio = problem.gradient_scale / alpha if alpha > 0.0 else np.inf
-    result = None
-    if problem.n_usable <= WHOLE:
-        result = _fit(problem, lasso, null_gradient, tol, max_iter, 1)
-    elif problem.design.n_samples <= FEW_SAMPLES or ratio <= STRONG:
+    if problem.n_usable > WHOLE:
+        if problem.design.n_samples > FEW_SAMPLES and ratio > STRONG:
+            return None, null_gradient
         n_stages = int(np.ceil(np.log(ratio) / np.log(STEP))) if 1.0 < ratio < np.inf else 1
-        result = _fit(problem, lasso, null_gradient, tol, max_iter, n_stages)
+    path, stages = _path(problem, lasso, null_gradient, n_stages)
+    if lasso:
+        # The path writes over it.
+        null_gradient = None
+    result = _follow(problem, path, stages, tol, max_iter)
     if result is not None:
         result.history.insert(0, problem.null_objective)
     return result, null_gradient
@@ -98,21 +102,28 @@ def through_stronger(
     null_gradient = yield problem.null_raw_gradient
     ratio = problem.gradient_scale / problem.penalty.alpha
     n_stages = int(np.ceil(np.log(ratio) / np.log(SMALL_STEP)))
-    return _fit(problem, True, null_gradient, tol, max_iter, n_stages)
+    return _follow(problem, *_path(problem, True, null_gradient, n_stages), tol, max_iter)
 
 
-def _fit(
-    problem: Problem, lasso: bool, null_gradient: np.ndarray, tol: float, max_iter: int, n_stages: int
-) -> SolveResult | None:
-    """Fit at stronger penalties first, roughly, then at that of the problem."""
-    alpha, n_iter = problem.penalty.alpha, 0
-    stages = NO_STAGES
+def _path(
+    problem: Problem, lasso: bool, null_gradient: np.ndarray, n_stages: int
+) -> tuple[LassoPath | ModelPath, np.ndarray]:
+    """Return a path, and the strengths that come before that of the problem."""
+    alpha, stages = problem.penalty.alpha, NO_STAGES
     if n_stages > 1:
         stages = alpha * (problem.gradient_scale / alpha) ** (np.arange(n_stages - 1, 0, -1) / n_stages)
-    kind = LassoPath if lasso else ModelPath
     # Strengths that a path knows of it fits ahead: not the last one, roughly.
-    path = kind(problem, null_gradient, stages if stages.size else np.array([alpha]), polish=n_stages == 1)
-    result = None
+    known, polish = stages if stages.size else np.array([alpha]), n_stages == 1
+    if lasso:
+        return LassoPath(problem, null_gradient, known, polish, overwrite_gradient=True), stages
+    return ModelPath(problem, null_gradient, known, polish), stages
+
+
+def _follow(
+    problem: Problem, path: LassoPath | ModelPath, stages: np.ndarray, tol: float, max_iter: int
+) -> SolveResult | None:
+    """Fit at stronger penalties first, roughly, then at that of the problem."""
+    alpha, n_iter, result = problem.penalty.alpha, 0, None
     for stage in map(float, stages):
         last, result = result, path.fit(stage, max(COARSE, tol), max(max_iter - n_iter, 0))
         if result is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from threading import Event
 
@@ -44,6 +45,8 @@ NEAR_MEAN = 30.0
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
+# Features that are looked at together: where they enter takes 1 MB.
+FEATURES_AT_ONCE = 131_072
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,24 @@ class LassoPath:
         Descending.
     polish : bool
         Whether fits end with a Newton step, so that they hardly depend on tol; may be changed between fits.
+    overwrite_gradient : bool
+        Whether ``null_gradient`` may be written over.
     """
 
-    def __init__(self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool):
+    def __init__(
+        self, problem: Problem, null_gradient: np.ndarray, alphas: np.ndarray, polish: bool,
+        overwrite_gradient: bool = False,
+    ):  # fmt: skip
         design = problem.design
         self._problem, self._alphas, self.polish = problem, np.ascontiguousarray(alphas), polish
-        self._null_gradient = null_gradient
+        # Of the columns of the matrix alone, as far as they are known.
+        self._null_gradient = np.empty(0)
         self._gradient: np.ndarray | None = null_gradient
+        # Whether that is still the one at w = 0.
+        self._starting = True
+        # A vector over the features that has served, for the next gradient; one that belongs to others is left alone.
+        self._spare: np.ndarray | None = None
+        self._given = None if overwrite_gradient else null_gradient
         self._gram = GramCache(design, problem.weights, problem.sums if problem.fit_intercept else None)
         self._failures = 0
         # Epochs of the last fit if it was left to others.
@@ -127,10 +141,11 @@ class LassoPath:
 
     def _take_none(self, null_gradient: np.ndarray) -> None:
         """Start without columns."""
-        self._w, self._place = np.empty(0), np.full(self._problem.design.n_features, -1, dtype=np.int32)
+        self._w, self._inside = np.empty(0), np.zeros(self._problem.design.n_features, dtype=np.bool_)
         # At the last fit: its strength, and the gradient where it is known. From far above the first strength, or
         # beside a factor of 0, all features would seem about to enter.
-        self._last = min(float(self._reach(null_gradient).max(initial=0.0)), FIRST_STEP * float(self._alphas[0]))
+        farthest = max((reach.max() for _, reach in self._reaches(null_gradient, null_gradient, 1.0, 1.0)), default=0.0)
+        self._last = min(max(float(farthest), 0.0), FIRST_STEP * float(self._alphas[0]))
         # The fit before that, until it has told where features enter.
         self._former: tuple[float, np.ndarray] | None = None
         # How many fits share a pass, at most.
@@ -145,7 +160,7 @@ class LassoPath:
         else:
             self._gram.grow(features)
             design.whole_gram = problem.weights, problem.fit_intercept, self._gram
-        self._w = np.zeros(features.size)
+        self._w, self._null_gradient = np.zeros(features.size), self._gradient[features]
 
     @staticmethod
     def applies(problem: Problem, farthest: float = FARTHEST_MEAN) -> bool:
@@ -183,29 +198,32 @@ class LassoPath:
         self._ahead = {}
         if not self._whole:
             support = np.flatnonzero(coef)
-            self._add(support[self._place[support] < 0])
-            self._gradient = None
+            self._add(support[~self._inside[support]])
+            self._gradient, self._starting = None, False
         self._w[:] = coef[self._gram.features]
 
     def _add(self, features: np.ndarray) -> None:
         """Let columns join, in the room of others where there are too many."""
         if self._gram.features.size + features.size > LARGEST:
-            kept = self._gram.features[self._w != 0.0]
-            w = self._w[self._w != 0.0]
-            if kept.size + features.size > LARGEST:
+            kept = self._w != 0.0
+            if np.count_nonzero(kept) + features.size > LARGEST:
                 self._failures = MOST_FAILURES
                 return
-            self._gram = self._gram.restricted(self._w != 0.0)
+            self._inside[self._gram.features[~kept]] = False
+            self._gram = self._gram.restricted(kept)
             self._factor_anew()
-            self._w = w
-            self._place[:] = -1
-            self._place[kept] = np.arange(kept.size)
+            self._w, self._null_gradient = self._w[kept], self._null_gradient[kept]
         if not features.size:
             return
         self._gram.grow(features)
         if self._gram.features.size > self._cholesky.shape[0]:
             self._grow_factor()
-        self._place[features] = np.arange(self._w.size, self._w.size + features.size)
+        self._inside[features] = True
+        if self._starting:
+            null_gradient = self._gradient[features]
+        else:
+            null_gradient = self._problem.design.columns(features).products(self._problem.null_raw_gradient)
+        self._null_gradient = np.concatenate([self._null_gradient, null_gradient])
         self._w = np.concatenate([self._w, np.zeros(features.size)])
 
     def _factor_anew(self) -> None:
@@ -230,7 +248,7 @@ class LassoPath:
             return alphas.size, coefs, figures
         polished = POLISHED * problem.gradient_scale if self.polish else np.inf
         n_done = lasso_on_gram(
-            self._gram.matrix, self._factors(features), self._null_gradient[features], 2.0 * problem.null_objective,
+            self._gram.matrix, self._factors(features), self._null_gradient, 2.0 * problem.null_objective,
             alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
             self._w, coefs, figures, np.empty(4 * size), self._cholesky, self._order,
         )  # fmt: skip
@@ -319,18 +337,16 @@ class LassoPath:
                 self._last = float(alphas[n_met - 1])
                 # One of several would keep all of them.
                 self._gradient = gradients[0] if n_done == 1 else gradients[n_met - 1].copy()
-                n_idle, inner = 0, INNER * tol
+                n_idle, inner, self._starting = 0, INNER * tol, False
             if n_met < n_done:
                 self._w[:] = coefs[n_met]
                 epochs += int(n_epochs[n_met])
                 n_idle += 1
                 self._at_once = max(n_block - alphas.size + n_met, 1)
-                reach = self._reach(gradients[n_met], float(alphas[n_met]))
-                for k in range(n_met + 1, n_done):
-                    np.maximum(reach, self._reach(gradients[k], float(alphas[k])), out=reach)
-                if not self._join(reach, 1.0):
+                if not self._join(*self._violators(gradients[n_met:n_done], alphas[n_met:n_done])):
                     inner *= 0.1
-                del reach
+                if n_done == 1:
+                    self._spare = gradients[0]
             elif n_met == n_block:
                 self._at_once = min(2 * n_block, MOST_AT_ONCE)
             # Vectors over the features: the next ones need their room.
@@ -348,16 +364,16 @@ class LassoPath:
             return np.array([alpha])
         ahead = self._from(alpha)
         values = max(VALUES_AT_ONCE, self._problem.design.n_stored // 2)
-        ahead = ahead[: min(self._at_once, max(values // self._place.size, 1))]
+        ahead = ahead[: min(self._at_once, max(values // self._inside.size, 1))]
         limits = ahead - MARGIN * (self._last - ahead)
-        reach = self._entering()
-        reach[self._gram.features] = 0.0
-        near = reach[reach > limits[-1]]
-        if near.size > (growth := self._growth()):
+        found, reach = self._entering(float(limits[-1]))
+        if found.size > (growth := self._growth()):
             # As far as the columns near enough to enter are few.
-            bound = np.partition(near, -growth)[-growth]
+            bound = np.partition(reach, -growth)[-growth]
             ahead = ahead[: max(int((limits >= bound).sum()), 1)]
-        self._join(reach, float(limits[ahead.size - 1]))
+            near = reach > limits[ahead.size - 1]
+            found, reach = found[near], reach[near]
+        self._join(found, reach)
         return ahead
 
     def _certified(
@@ -376,7 +392,8 @@ class LassoPath:
             away += shifts[:, np.newaxis]
             intercepts += shifts
         raw = away * problem.weights
-        gradients = design.rmatvec(raw)
+        room, self._spare = self._spare, None
+        gradients = design.rmatvec(raw, room[np.newaxis] if room is not None and alphas.size == 1 else None)
         factor, figures = problem.penalty.penalty_factor, np.empty((alphas.size, 3))
         l1_certificates(
             gradients, NO_FACTOR if factor is None else factor, problem.lipschitz, alphas, problem.penalty.l2_reg,
@@ -385,44 +402,64 @@ class LassoPath:
         )  # fmt: skip
         return intercepts, gradients, figures
 
-    def _entering(self) -> np.ndarray:
-        """Return the strengths at which features will enter, as far as the last two fits tell."""
+    def _entering(self, above: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return features that will enter above a strength, as far as the last two fits tell, and at which strengths."""
         strength, former = self._former or (self._last, self._gradient)
-        # The fit before the last one has served: its gradient gives way.
-        room = None if self._former is None or former is self._null_gradient else former
+        # The fit before the last one has served.
         self._former = None
-        return self._meeting(self._gradient, former, self._last, strength, room)
+        entering = self._outside(self._reaches(self._gradient, former, self._last, strength), above)
+        if former is not self._gradient and former is not self._given:
+            self._spare = former
+        return entering
 
-    def _reach(self, gradient: np.ndarray, unit: float = 1.0) -> np.ndarray:
-        """Return below which strength, in units, features enter if the gradient stays; at most 0: never."""
-        reach = self._meeting(gradient, gradient, unit, unit)
-        if unit != 1.0:
-            reach /= unit
-        return reach
-
-    def _meeting(
-        self, gradient: np.ndarray, former: np.ndarray, last: float, last_but_one: float, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        factor = self._problem.penalty.penalty_factor
-        out = np.empty(self._place.size) if out is None else out
-        entering_strengths(
-            gradient, former, NO_FACTOR if factor is None else factor, self._problem.lipschitz, last, last_but_one,
-            self._problem.penalty.positive, out, threads_for_features(out.size),
+    def _violators(self, gradients: np.ndarray, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return features that enter at these fits, and at how many times their strengths."""
+        found, reach = zip(
+            *(self._outside(self._reaches(gradient, gradient, 1.0, 1.0), float(alpha))
+              for gradient, alpha in zip(gradients, alphas, strict=True)), strict=True,
         )  # fmt: skip
-        return out
+        if len(found) == 1:
+            return found[0], reach[0]
+        features, where = np.unique(np.concatenate(found), return_inverse=True)
+        most = np.zeros(features.size)
+        np.maximum.at(most, where, np.concatenate([some / alpha for some, alpha in zip(reach, alphas, strict=True)]))
+        return features, most
+
+    def _outside(self, reaches: Iterator[tuple[int, np.ndarray]], above: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return features beyond the matrix that enter above a strength, and at which strengths."""
+        found, values = [], []
+        for first, reach in reaches:
+            some = (reach > above).nonzero()[0]
+            some = some[~self._inside[first:][some]]
+            found.append(first + some)
+            values.append(reach[some])
+        return np.concatenate(found), np.concatenate(values)
+
+    def _reaches(
+        self, gradient: np.ndarray, former: np.ndarray, last: float, last_but_one: float
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the strengths at which features enter, some features at a time: the first of them, and a room of strengths."""
+        factor, lipschitz = self._problem.penalty.penalty_factor, self._problem.lipschitz
+        room = np.empty(min(gradient.size, FEATURES_AT_ONCE))
+        for first in range(0, gradient.size, FEATURES_AT_ONCE):
+            some = slice(first, first + FEATURES_AT_ONCE)
+            reach = room[: gradient.size - first]
+            entering_strengths(
+                gradient[some], former[some], NO_FACTOR if factor is None else factor[some], lipschitz[some], last,
+                last_but_one, self._problem.penalty.positive, reach, threads_for_features(reach.size),
+            )  # fmt: skip
+            yield first, reach
 
     def _growth(self) -> int:
         size = np.count_nonzero(self._w)
         return max(min(max(SMALLEST_GROWTH, size // 2), LARGEST - size), 1)
 
-    def _join(self, reach: np.ndarray, above: float) -> bool:
-        """Let the columns that reach farthest join, of those beyond a bound; return whether there were any."""
-        candidates = np.flatnonzero(reach > above)
-        candidates = candidates[self._place[candidates] < 0]
-        if candidates.size > (growth := self._growth()):
-            candidates = candidates[np.argpartition(reach[candidates], -growth)[-growth:]]
-        self._add(candidates)
-        return bool(candidates.size)
+    def _join(self, features: np.ndarray, reach: np.ndarray) -> bool:
+        """Let the features join that reach farthest; return whether there are any."""
+        if features.size > (growth := self._growth()):
+            features = features[np.argpartition(reach, -growth)[-growth:]]
+        self._add(features)
+        return bool(features.size)
 
     def _residual(self, violation: float) -> float:
         scale = self._problem.gradient_scale
