@@ -13,7 +13,7 @@ from .design import NO_INDEX
 LARGEST_CACHE = 3000
 # Room for columns to come, so that not each of them moves the matrix.
 SPARE_ROOM, MOST_SPARE = 1.2, 400
-# Columns that are walked get a matrix of their own: 2 MB of it at most, or where it is half of what is known.
+# Columns that are walked get a matrix of their own where it takes 2 MB at most, or they are not so many of those known.
 SMALL_BLOCK = 500
 FEW_OF_KNOWN = 0.7
 
