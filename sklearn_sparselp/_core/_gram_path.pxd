@@ -12,8 +12,8 @@ cdef struct Fit:
     bint positive
     double* w
     double* gradient      # of the loss at w
+    bint fresh            # whether that is free of the rounding of updates
     double* direction     # (size,)
-    double* start         # (size,)
     double* room          # (size,)
     double* cholesky      # (room, room), see _factor.pxd
     int32_t* order        # (room,), which coordinates its rows are

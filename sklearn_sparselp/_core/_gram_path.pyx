@@ -10,6 +10,18 @@ from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_
 from ._factor cimport factor_append, factor_append_many, factor_remove, factor_solve
 from ._types cimport int32_t
 
+cdef extern from *:
+    """
+    /* Four rows at once: what they add to is read and written once. */
+    SPARSELP_CLONES static void sparselp_axpy_four(const double *a, const double *const *x, double *v, Py_ssize_t n) {
+        const double *p = x[0], *q = x[1], *r = x[2], *s = x[3];
+        double e = a[0], f = a[1], g = a[2], h = a[3];
+        _Pragma("omp simd")
+        for (Py_ssize_t i = 0; i < n; i++) v[i] += (e * p[i] + f * q[i]) + (g * r[i] + h * s[i]);
+    }
+    """
+    void axpy_four "sparselp_axpy_four"(const double*, const double**, double*, Py_ssize_t) noexcept nogil
+
 # Epochs after a step that was cut until the signs stand still, at most, and rounds of steps for one strength.
 cdef int EPOCHS_PER_ROUND = 5
 cdef int MOST_ROUNDS = 200
@@ -67,15 +79,30 @@ cdef void change(Fit* m, Py_ssize_t k, double by) noexcept nogil:
     # What a change of coefficient k does to the gradient.
     axpy_double(by, m.matrix + k * m.stride, m.gradient, m.size)
     m.work += m.size
+    m.fresh = False
 
 
 cdef void refresh(Fit* m) noexcept nogil:
     # The gradient anew, free of the rounding of updates.
     cdef Py_ssize_t k
+    cdef int n = 0
+    cdef double scales[4]
+    cdef const double* rows[4]
     memcpy(m.gradient, m.null_gradient, m.size * sizeof(double))
     for k in range(m.size):
-        if m.w[k] != 0.0:
-            change(m, k, m.w[k])
+        if m.w[k] == 0.0:
+            continue
+        scales[n], rows[n] = m.w[k], m.matrix + k * m.stride
+        n += 1
+        if n == 4:
+            axpy_four(scales, rows, m.gradient, m.size)
+            m.work += 4 * m.size
+            n = 0
+    while n > 0:
+        n -= 1
+        axpy_double(scales[n], rows[n], m.gradient, m.size)
+        m.work += m.size
+    m.fresh = True
 
 
 cdef bint epoch(Fit* m) noexcept nogil:
@@ -304,7 +331,6 @@ cdef int newton(Fit* m, bint anew, bint patient) except -1 nogil:
     cdef Py_ssize_t k
     cdef double length, left = 1.0, w
     factorise(m, anew)
-    memcpy(m.start, m.w, m.size * sizeof(double))
     # The gradient on the support, penalty included: it shrinks in proportion on the way to a minimum.
     for a in range(m.n_rows):
         m.room[a] = -tangent(m, m.order[a])
@@ -335,9 +361,8 @@ cdef int newton(Fit* m, bint anew, bint patient) except -1 nogil:
         leave(m, first)
         for a in range(first, m.n_rows):
             m.room[a] = m.room[a + 1]
-    for k in range(m.size):
-        if m.w[k] != m.start[k]:
-            change(m, k, m.w[k] - m.start[k])
+    # Nearly all coefficients have changed: anew costs no more.
+    refresh(m)
     return leg >= 0
 
 
@@ -397,7 +422,8 @@ cdef Py_ssize_t descend(
             visits += 1
         if not (there and stable):
             continue
-        refresh(m)
+        if not m.fresh:
+            refresh(m)
         certify(m, objective, gap, violation)
         if gap[0] <= tol:
             if violation[0] <= polished or tried:
@@ -449,7 +475,7 @@ def lasso_on_gram(
     double[::1] w not None,                    # IN/OUT, (size,)
     double[:, ::1] coefs not None,             # OUT, (n_alphas, size)
     double[:, ::1] figures not None,           # OUT, (n_alphas, 4)
-    double[::1] work not None,                 # WORK, (4 size,)
+    double[::1] work not None,                 # WORK, (3 size,)
     double[:, ::1] cholesky not None,          # IN/OUT, (room, room), room at least size
     int32_t[::1] order not None,               # IN/OUT, (room + 1,)
 ):
@@ -481,7 +507,7 @@ def lasso_on_gram(
     coefs : ndarray of shape (n_alphas, size)
     figures : ndarray of shape (n_alphas, 4)
         Objective, duality gap, largest violation and epochs of each fit.
-    work : ndarray of shape (4 size,)
+    work : ndarray of shape (3 size,)
         Room.
     cholesky, order : ndarray of shape (room, room) and (room + 1,)
         The factor of the last step and which coordinates its rows are, their number at the end: 0 before the first
@@ -503,7 +529,7 @@ def lasso_on_gram(
     m.matrix, m.factor, m.null_gradient = &matrix[0, 0], &factor[0], &null_gradient[0]
     m.null_square, m.l2_reg, m.positive = null_square, l2_reg, positive
     m.w, m.gradient, m.direction = &w[0], &work[0], &work[m.size]
-    m.start, m.room = &work[2 * m.size], &work[3 * m.size]
+    m.room = &work[2 * m.size]
     m.cholesky, m.order, m.room_size = &cholesky[0, 0], &order[0], <int> cholesky.shape[0]
     m.n_rows, m.work, m.looked, m.noise = order[m.room_size], 0, 0, 0.0
     for k in range(m.size):

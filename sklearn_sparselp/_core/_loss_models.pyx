@@ -104,7 +104,7 @@ cdef class LossModels:
         self.here, self.there = 0, 3
         self.n_columns = self.n_members = 0
         self.begun = self.judged = self.wanted = False
-        self.inner, self.places = np.empty((9, 0)), np.empty(0, dtype=np.int64)
+        self.inner, self.places = np.empty((8, 0)), np.empty(0, dtype=np.int64)
         self.grow(0)
 
     @property
@@ -184,7 +184,7 @@ cdef class LossModels:
         cdef double[:, ::1] inner = self.inner
         cdef int64_t[::1] places = self.places
         cdef Py_ssize_t k
-        self.columns, self.inner = np.empty((5, capacity)), np.empty((9, capacity))
+        self.columns, self.inner = np.empty((5, capacity)), np.empty((8, capacity))
         self.places, self.starts, self.stops = np.empty((3, capacity), dtype=np.int64)
         self.inside = np.empty(capacity, dtype=np.uint8)
         for k in range(self.n_members):
@@ -351,9 +351,9 @@ cdef int step(
     fit.matrix, fit.stride, fit.size = &m.matrix[0, 0], m.matrix.shape[1], size
     fit.factor, fit.w, fit.gradient, fit.null_gradient = &m.inner[4, 0], w, &m.inner[2, 0], &m.inner[3, 0]
     fit.null_square, fit.alpha, fit.l2_reg, fit.positive, fit.noise = 0.0, alpha, m.l2_reg, False, 0.0
-    fit.direction, fit.start, fit.room = &m.inner[6, 0], &m.inner[7, 0], &m.inner[8, 0]
+    fit.direction, fit.room = &m.inner[6, 0], &m.inner[7, 0]
     fit.cholesky, fit.order, fit.room_size = &m.cholesky[0, 0], &m.order[0], <int> m.cholesky.shape[0]
-    fit.n_rows, fit.work, fit.looked = m.order[fit.room_size], 0, 0
+    fit.n_rows, fit.work, fit.looked, fit.fresh = m.order[fit.room_size], 0, 0, False
     limit = m.value
     for k in range(size):
         w[k] = m.columns[0, m.places[k]]

@@ -250,7 +250,7 @@ class LassoPath:
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient, 2.0 * problem.null_objective,
             alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
-            self._w, coefs, figures, np.empty(4 * size), self._cholesky, self._order,
+            self._w, coefs, figures, np.empty(3 * size), self._cholesky, self._order,
         )  # fmt: skip
         return n_done, coefs, figures
 
