@@ -96,10 +96,10 @@ def test_paths_and_cross_validation(p, layout, n_features):
 
     np.testing.assert_allclose(predictions(far, stored)[0], predictions(near, X)[0], atol=1e-5)
     np.testing.assert_allclose(predictions(far, stored)[1], predictions(near, X)[1], atol=1e-7)
-    tuned = SparseLpRegressorCV(p=p, alphas=6, cv=3)
-    near, far = tuned.fit(X, y).cv_scores_, SparseLpRegressorCV(p=p, alphas=6, cv=3).fit(stored, y)
-    np.testing.assert_allclose(far.cv_scores_, near, rtol=1e-5)
-    np.testing.assert_allclose(far.coef_, tuned.coef_, atol=1e-6)
+    # Sparse and dense columns may take another way to where they are done.
+    near, far = (SparseLpRegressorCV(p=p, alphas=6, cv=3, tol=1e-9).fit(Z, y) for Z in (X, stored))
+    np.testing.assert_allclose(far.cv_scores_, near.cv_scores_, rtol=1e-5)
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-6)
 
 
 OPTIONS = [{}, {"scoring": "r2"}, {"criterion": "bic"}, {"refit": "relaxed"}]

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.utils._testing import assert_allclose
-from sklearn_sparselp._core._l1_certificate import entering_strengths, l1_certificates
+from sklearn_sparselp._core._l1_certificate import (
+    entering_strengths,
+    l1_certificates,
+    largest_gradient,
+)
 from sklearn_sparselp._core._rows import all_finite, inspect
 from threadpoolctl import threadpool_limits
 
@@ -241,6 +245,18 @@ def test_walks_over_many_features_do_not_depend_on_the_number_of_threads(positiv
     for reach, figures in found[1:]:
         np.testing.assert_array_equal(reach, found[0][0])
         np.testing.assert_array_equal(figures, found[0][1])
+
+
+@pytest.mark.parametrize("n_features", [0, 1, 3, 32_768, 70_001])
+def test_the_largest_gradient_is_that_of_the_usable_features(n_features):
+    rng = np.random.default_rng(8)
+    gradient, lipschitz = rng.normal(size=n_features), rng.uniform(size=n_features)
+    lipschitz[::2] = 0.0
+    # The last of the usable ones is the largest, by far, and an unusable one larger.
+    gradient[1::2][-1:], gradient[::2][-1:] = -9.0, 10.0
+    expected = np.abs(gradient[lipschitz > 0.0]).max(initial=0.0)
+    for count in COUNTS:
+        assert largest_gradient(gradient, lipschitz, count) == expected
 
 
 def test_moments_of_many_columns_are_those_of_scipy(shared_out):

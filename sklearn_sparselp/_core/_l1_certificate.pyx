@@ -125,6 +125,20 @@ cdef double _largest(
     return most
 
 
+def largest_gradient(
+    const double[::1] gradient not None,   # IN, (n_features,)
+    const double[::1] lipschitz not None,  # IN, (n_features,)
+    int n_threads,
+):
+    """Return ``max_j |gradient_j|`` over the features whose curvature bound is not 0; 0 if there are none."""
+    cdef Py_ssize_t n_features = lipschitz.shape[0]
+    if n_features == 0:
+        return 0.0
+    if n_features <= FEATURES_AT_ONCE:
+        return largest(&gradient[0], &lipschitz[0], False, n_features)
+    return _largest(&gradient[0], lipschitz, False, np.empty(n_features // FEATURES_AT_ONCE + 1), n_threads)
+
+
 def l1_certificates(
     double[:, ::1] gradients not None,      # IN/OUT, (n_fits, n_features)
     const double[::1] factor not None,      # IN, (n_features,), or empty for ones
