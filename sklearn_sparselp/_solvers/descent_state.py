@@ -17,9 +17,9 @@ from .iterate import Iterate, admissible, sweep_violators
 from .problem import Carry, Problem
 from .support_newton import (
     FIXED_COST,
+    LARGEST_AT_ONCE,
     POLISH_STEPS,
     POLISHED,
-    LARGEST_AT_ONCE,
     SupportModel,
     arranged,
     factor_cost,

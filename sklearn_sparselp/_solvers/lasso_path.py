@@ -415,16 +415,17 @@ class LassoPath:
         return entering
 
     def _violators(self, gradients: np.ndarray, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return features that enter at these fits, and at how many times their strengths."""
-        found, reach = zip(
-            *(self._outside(self._reaches(gradient, gradient, 1.0, 1.0), float(alpha))
-              for gradient, alpha in zip(gradients, alphas, strict=True)), strict=True,
-        )  # fmt: skip
+        """Return features that enter at some of these fits, and at how many times the strength, at most."""
+        found, times = [], []
+        for gradient, alpha in zip(gradients, alphas.tolist(), strict=True):
+            some, strengths = self._outside(self._reaches(gradient, gradient, 1.0, 1.0), alpha)
+            found.append(some)
+            times.append(strengths / alpha)
         if len(found) == 1:
-            return found[0], reach[0]
+            return found[0], times[0]
         features, where = np.unique(np.concatenate(found), return_inverse=True)
         most = np.zeros(features.size)
-        np.maximum.at(most, where, np.concatenate([some / alpha for some, alpha in zip(reach, alphas, strict=True)]))
+        np.maximum.at(most, where, np.concatenate(times))
         return features, most
 
     def _outside(self, reaches: Iterator[tuple[int, np.ndarray]], above: float) -> tuple[np.ndarray, np.ndarray]:
