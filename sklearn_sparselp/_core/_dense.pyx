@@ -3,6 +3,7 @@
 # which on a busy machine takes longer than the work.
 
 from libc.math cimport sqrt
+from libc.string cimport memcpy
 
 from cython.parallel cimport prange
 
@@ -11,12 +12,13 @@ from scipy.linalg.cython_lapack cimport dpotrf
 
 from ._types cimport int64_t, real_t
 
-# Columns of the factor that are made at once: the rest then changes by products of matrices.
-cdef int PANEL = 96
-# Rows, or columns, of a tile.
-cdef int TILE = 96
+# Columns of the factor that are made at once: the rest then changes by products of matrices. Rows, or columns, of a
+# tile: the first one is the corner of the next panel.
+cdef int TILE = 48
 # Tiles of a Gram matrix for each of several threads.
 cdef int GRAM_TILES = 2
+# Rows and columns of a tile that is mirrored: what both tiles hold stays in the first cache.
+cdef Py_ssize_t STRIP = 32
 
 
 def gram_of_parts(
@@ -253,15 +255,49 @@ cdef void _gram_of_rows(double* rows, int ld, int height, double keep, Block blo
     )
 
 
-def mirror(double[:, :] square not None):  # IN/OUT, rows contiguous
-    """Copy the lower half of a matrix into its upper half."""
-    cdef Py_ssize_t size = square.shape[0], first, a, b
-    with nogil:
-        # Some columns at a time: their rows stay in the cache.
-        for first in range(0, size, 32):
-            for a in range(first, size):
-                for b in range(first, min(first + 32, a)):
-                    square[b, a] = square[a, b]
+def mirror(
+    double[:, :] square not None,       # IN/OUT, (size, size), rows contiguous
+    Py_ssize_t first,
+    const double[::1] sums not None,    # IN, (size,), or empty
+    int n_threads,
+):
+    """Copy the rows from the first one on, up to the diagonal, into columns; ``sums sums.T`` is subtracted from both."""
+    cdef Py_ssize_t part, size = square.shape[0], stride = square.strides[0] // <Py_ssize_t> sizeof(double)
+    # The longest rows first.
+    for part in prange((size - first + STRIP - 1) // STRIP, nogil=True, schedule="dynamic", num_threads=n_threads):
+        _mirror_rows(
+            &square[0, 0], stride, max(size - (part + 1) * STRIP, first), size - part * STRIP,
+            &sums[0] if sums.shape[0] else NULL,
+        )
+
+
+cdef void _mirror_rows(
+    double* square, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t end, const double* sums
+) noexcept nogil:
+    cdef Py_ssize_t start = 0, a, b
+    cdef double* row
+    # Some columns at a time: what is written stays in the cache.
+    while start < end:
+        for a in range(first, end):
+            row = square + a * stride
+            if sums != NULL:
+                for b in range(start, min(start + STRIP, a + 1)):
+                    row[b] -= sums[a] * sums[b]
+            for b in range(start, min(start + STRIP, a)):
+                square[b * stride + a] = row[b]
+        start += STRIP
+
+
+def copy_corner(
+    const double[:, ::1] source not None,  # IN
+    Py_ssize_t size,
+    double[:, ::1] out not None,           # OUT, at least (size, size)
+    int n_threads,
+):
+    """Copy the first rows and columns of a matrix."""
+    cdef Py_ssize_t a
+    for a in prange(size, nogil=True, schedule="static", num_threads=n_threads):
+        memcpy(&out[a, 0], &source[a, 0], size * sizeof(double))
 
 
 def submatrix(
@@ -290,26 +326,26 @@ def are_neighbours(const int64_t[::1] start not None, Py_ssize_t step):  # IN
 
 def factor(double[::1, :] matrix not None, int size, int n_threads):  # IN/OUT, the lower half alone
     """Put the Cholesky factor of the first rows and columns in their place; return 0, or which pivot fails."""
-    cdef int stride = <int> matrix.shape[0], first = 0, width, rest, info = 0, tile, n_tiles
+    cdef int stride = <int> matrix.shape[0], first = 0, width = min(TILE, size), rest, info = 0, tile, n_tiles
     cdef double* corner
     if size == 0:
         return 0
     with nogil:
-        while first < size:
-            width = min(PANEL, size - first)
+        dpotrf("L", &width, &matrix[0, 0], &stride, &info)
+        while info == 0:
             corner = &matrix[first, first]
-            dpotrf("L", &width, corner, &stride, &info)
-            if info != 0:
-                info += first
-                break
             rest = size - first - width
+            if rest == 0:
+                break
             n_tiles = (rest + TILE - 1) // TILE
             for tile in prange(n_tiles, schedule="static", num_threads=n_threads):
                 _solve_tile(corner, stride, width, rest, tile)
-            for tile in prange(n_tiles, schedule="dynamic", num_threads=n_threads):
-                _update_tile(corner, stride, width, rest, tile)
             first += width
-    return info
+            # The corner of the next panel meanwhile: it lies in the first of these tiles.
+            for tile in prange(n_tiles, schedule="dynamic", num_threads=n_threads):
+                _update_tile(corner, stride, width, rest, tile, &info)
+            width = min(TILE, rest)
+    return info + first if info else 0
 
 
 cdef void _solve_tile(double* corner, int size, int width, int rest, int tile) noexcept nogil:
@@ -319,10 +355,12 @@ cdef void _solve_tile(double* corner, int size, int width, int rest, int tile) n
     dtrsm("R", "L", "T", "N", &height, &width, &one, corner, &size, corner + width + first, &size)
 
 
-cdef void _update_tile(double* corner, int size, int width, int rest, int tile) noexcept nogil:
-    # Some columns of what is left, from the diagonal down.
+cdef void _update_tile(double* corner, int size, int width, int rest, int tile, int* info) noexcept nogil:
+    # Some columns of what is left, from the diagonal down; of the first ones also the factor.
     cdef int first = tile * TILE, n = min(TILE, rest - first), height = rest - first
     cdef double one = 1.0, minus = -1.0
     cdef double* panel = corner + width + first
     cdef double* others = panel + (<Py_ssize_t> (width + first)) * size
     dgemm("N", "T", &height, &n, &width, &minus, panel, &size, panel, &size, &one, others, &size)
+    if tile == 0:
+        dpotrf("L", &n, others, &size, info)

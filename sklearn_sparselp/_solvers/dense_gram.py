@@ -57,7 +57,7 @@ def dense_gram(
         room = np.empty(0 if in_place else rows_at_once * n_columns)
         with one_blas_thread(n_columns * n_samples):
             gram_by_tiles(data, start, n_old, roots, scale, n_samples, rows_at_once, room, out, n_threads)
-        mirror(out[:, n_old:])
+        mirror(out[:, n_old:], 0, NO_VALUES, threads_for(n_new * n_new))
         return out, np.empty((0, n_columns))
     # A part has its own matrix, of not more values than twice those of its columns.
     most_parts = n_samples // max(n_columns // 2, FEWEST_ROWS)
@@ -71,5 +71,5 @@ def dense_gram(
     if n_parts > 1:
         grams.sum(axis=0, out=out)
         products = products.sum(axis=0, keepdims=True)
-    mirror(out[:, n_old:])
+    mirror(out[:, n_old:], 0, NO_VALUES, threads_for(n_new * n_new))
     return out, products[0]

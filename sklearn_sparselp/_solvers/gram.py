@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
-
-from .._core._dense import submatrix
+from .._core._dense import copy_corner, mirror, submatrix
 from .._threads import threads_for
 from .design import NO_INDEX
 
@@ -16,12 +14,7 @@ SPARE_ROOM, MOST_SPARE = 1.2, 400
 # Columns that are walked get a matrix of their own where it takes 2 MB at most, or they are not so many of those known.
 SMALL_BLOCK = 500
 FEW_OF_KNOWN = 0.7
-
-
-def subtract_outer(matrix: np.ndarray, vector: np.ndarray) -> None:
-    """Subtract ``vector vector.T`` from a symmetric matrix in place, without making it."""
-    if vector.size:
-        linalg.blas.dger(-1.0, vector, vector, a=matrix.T, overwrite_a=1)
+NO_SUMS = np.empty(0)
 
 
 def taken(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -51,8 +44,7 @@ class GramCache:
         self._curvature = curvature
         self._sums = sums
         self.centred = sums is not None
-        self._slot: dict[int, int] = {}
-        self._features = np.empty(0, dtype=np.int64)
+        self._take(np.empty(0, dtype=np.int64))
         self._matrix = np.empty((0, 0))
         self.spent = 0.0
         # Whether columns of some support have depended on each other.
@@ -65,10 +57,10 @@ class GramCache:
 
     def missing(self, features: np.ndarray) -> np.ndarray:
         """Return those of the features that have no column yet."""
-        slot = self._slot
-        if not slot:
+        if not self._features.size:
             return features
-        return np.array([j for j in features.tolist() if j not in slot], dtype=np.int64)
+        where = np.minimum(self._ascending.searchsorted(features), self._ascending.size - 1)
+        return features[self._ascending[where] != features]
 
     def block(self, features: np.ndarray) -> GramBlock:
         """Return these columns: of a matrix of their own if that is small, or there are many others."""
@@ -82,10 +74,16 @@ class GramCache:
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
         if self._features.size + new.size > max(LARGEST_CACHE, SPARE_ROOM * features.size):
-            self._slot, self._features, new = {}, self._features[:0], features
+            self._take(self._features[:0])
+            new = features
         if new.size:
             self.grow(new)
-        return np.array([self._slot[j] for j in features.tolist()], dtype=np.int64)
+        return self._order[self._ascending.searchsorted(features)]
+
+    def _take(self, features: np.ndarray) -> None:
+        """Note the columns that are known, and how to find them."""
+        self._features, self._order = features, features.argsort()
+        self._ascending = features[self._order]
 
     @property
     def features(self) -> np.ndarray:
@@ -100,33 +98,28 @@ class GramCache:
     def restricted(self, kept: np.ndarray) -> GramCache:
         """Return the cache of some of its columns; ``kept`` of shape (n_columns,), dtype bool."""
         other = GramCache(self._design, self._curvature, self._sums)
-        other._features = self._features[kept]
-        other._slot = {j: k for k, j in enumerate(other._features.tolist())}
+        other._take(self._features[kept])
         other._matrix = taken(self._matrix, np.flatnonzero(kept))
         return other
 
     def grow(self, new: np.ndarray) -> None:
         """Add columns that are not known yet."""
         old = self._features.size
-        if not old:
-            self._features = new
-            self._slot = dict(zip(new.tolist(), range(new.size), strict=True))
-            self._matrix = self._design.gram(new, self._curvature)
-            if self._sums is not None:
-                subtract_outer(self._matrix, self._sums[new])
-            return
         size = old + new.size
-        if size > self._matrix.shape[0]:
-            capacity = min(int(SPARE_ROOM * size), size + MOST_SPARE)
-            matrix = np.empty((capacity, capacity))
-            matrix[:old, :old] = self._matrix[:old, :old]
-            self._matrix = matrix
-        self._features = np.concatenate([self._features, new])
-        self._slot.update(zip(new.tolist(), range(old, size), strict=True))
-        cross = self._design.gram(self._features, self._curvature, old, self._matrix[old:size, :size])
-        if self._sums is not None:
-            cross -= np.outer(self._sums[new], self._sums[self._features])
-        self._matrix[:old, old:size] = cross[:, :old].T
+        if not old:
+            self._take(new)
+            self._matrix = self._design.gram(new, self._curvature)
+        else:
+            if size > self._matrix.shape[0]:
+                capacity = min(int(SPARE_ROOM * size), size + MOST_SPARE)
+                matrix = np.empty((capacity, capacity))
+                copy_corner(self._matrix, old, matrix, threads_for(old * old))
+                self._matrix = matrix
+            self._take(np.concatenate([self._features, new]))
+            self._design.gram(self._features, self._curvature, old, self._matrix[old:size, :size])
+        if old or self._sums is not None:
+            sums = NO_SUMS if self._sums is None else self._sums[self._features]
+            mirror(self._matrix[:size, :size], old, sums, threads_for(new.size * size))
 
 
 class GramBlock:

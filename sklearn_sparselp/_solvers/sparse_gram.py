@@ -29,6 +29,7 @@ ROW_LENGTHS = 4
 # Sums are made in parts, so many at most, of so many values of a column in the mean.
 MOST_PARTS = 8
 VALUES_OF_PART = 64
+NO_VALUES = np.empty(0)
 
 
 def sparse_gram(
@@ -64,7 +65,7 @@ def sparse_gram(
             chosen = old[first : first + widest]
             out[np.ix_(sparse_new - n_old, chosen)] = _panel_sums(*within, chosen, sparse_new)
         _add_by_rows(*within, np.flatnonzero(~full), n_old, out)
-    mirror(out[:, n_old:])
+    mirror(out[:, n_old:], 0, NO_VALUES, threads_for((size - n_old) ** 2))
     return out
 
 
@@ -84,7 +85,7 @@ def gram_by_rows(
     n_threads = threads_for(ROW_LENGTHS * stored)
     gram_of_compressed_rows(data, columns, indptr, bounds, curvature, vectors, grams, products, n_threads)
     gram = grams.sum(axis=0)
-    mirror(gram)
+    mirror(gram, 0, NO_VALUES, threads_for(gram.size))
     return gram, products.sum(axis=0)
 
 
