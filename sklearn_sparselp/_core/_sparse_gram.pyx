@@ -46,7 +46,7 @@ def turn_rows(
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const int64_t[::1] indptr not None,  # IN, (n_samples + 1,), of all rows
     const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
-    int64_t[:, ::1] reached not None,    # IN/OUT, (n_threads, n_columns), where the rows of each thread begin, and end
+    int64_t[:, ::1] reached not None,    # IN/OUT, (n_threads, n_columns), not beyond where the rows of each thread begin
     int64_t[::1] places not None,        # WORK, (bounds[-1] - bounds[0],)
     const int32_t[::1] names not None,   # IN, (n_columns,), ascending, what columns are called in the rows
     int32_t[::1] columns not None,       # OUT, ascending in each row
@@ -70,6 +70,7 @@ cdef void _turn_some(
     int32_t[::1] columns, double[::1] values,
 ) noexcept nogil:
     cdef Py_ssize_t k, i, entry, place
+    _advance(rows, stop, first, reached)
     for i in range(first, end):
         places[i - base] = indptr[i] - indptr[base]
     for k in range(stop.shape[0]):
@@ -84,13 +85,8 @@ cdef void _turn_some(
         reached[k] = entry
 
 
-def advance(
-    const index_t[::1] rows not None,    # IN, ascending in each column
-    const int64_t[::1] stop not None,    # IN, (n_columns,)
-    Py_ssize_t row,
-    int64_t[::1] reached not None,       # IN/OUT, (n_columns,)
-):
-    """Move to where the rows from this one on are stored in each column, which is not before where they were."""
+cdef void _advance(const index_t[::1] rows, const int64_t[::1] stop, Py_ssize_t row, int64_t* reached) noexcept nogil:
+    # To where the rows from this one on are stored in each column, which is not before where they were.
     cdef Py_ssize_t k, entry, far
     for k in range(stop.shape[0]):
         entry, far = reached[k], 1
@@ -161,21 +157,34 @@ def gram_of_few(
     int64_t[:, ::1] indptr not None,       # WORK, (n_threads, rows_at_once + 1)
     int32_t[:, ::1] columns not None,      # WORK, (n_threads, n_values), at least n_chosen
     double[:, ::1] values not None,        # WORK, (n_threads, n_values)
-    double[:, :, ::1] out not None,        # IN/OUT, (n_parts, n_columns - n_old, n_columns)
+    double[:, :, ::1] parts not None,      # WORK, (n_parts, n_columns - n_old, n_columns)
+    double[:, :] out not None,             # IN/OUT, (n_columns - n_old, n_columns), rows contiguous
 ):
-    """Add ``sum_i curvature_i x_ia x_ib`` over a part's rows to ``out[part, a - n_old, b]``, a from n_old, b up to a.
+    """Add ``sum_i curvature_i x_ia x_ib`` to ``out[a - n_old, b]`` for the columns a from n_old and b up to a.
 
     A thread turns some rows of a part, at most as many as have room, and multiplies them while they lie in its cache.
     """
-    cdef Py_ssize_t part, n_parts = out.shape[0]
+    cdef Py_ssize_t part, a, b, n_parts = parts.shape[0], n_columns = parts.shape[2]
     cdef int n_threads = reached.shape[0], me
     for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         me = threadid()
+        memset(&parts[part, 0, 0], 0, parts.shape[1] * n_columns * sizeof(double))
         _gram_of_part(
             data, rows, start, stop, names, n_old, bounds[part], bounds[part + 1], rows_at_once, curvature,
-            &reached[me, 0], &indptr[me, 0], &columns[me, 0], &values[me, 0], values.shape[1], &out[part, 0, 0],
-            out.shape[2],
+            &reached[me, 0], &indptr[me, 0], &columns[me, 0], &values[me, 0], values.shape[1], &parts[part, 0, 0],
+            n_columns,
         )
+    for a in prange(parts.shape[1], nogil=True, schedule="static", num_threads=n_threads):
+        for part in range(n_parts):
+            for b in range(n_old + a + 1):
+                out[a, b] += parts[part, a, b]
+
+
+def clear(double[:, :] out not None, int n_threads):  # OUT, rows contiguous
+    """Fill with zeros."""
+    cdef Py_ssize_t a
+    for a in prange(out.shape[0], nogil=True, schedule="static", num_threads=n_threads):
+        memset(&out[a, 0], 0, out.shape[1] * sizeof(double))
 
 
 cdef void _gram_of_part(
@@ -272,20 +281,44 @@ def panel_products(
     const double[::1] curvature not None,  # IN, (n_samples,)
     double[:, :, ::1] panels not None,     # WORK, (n_threads, rows_at_once, width), width 4, 8, 16 or 32
     int64_t[:, ::1] reached not None,      # WORK, (n_parts, n_chosen + n_others)
-    double[:, :, ::1] sums not None,       # OUT, (n_parts, n_others, width)
+    double[:, :, ::1] sums not None,       # WORK, (n_parts, n_others, width)
+    Py_ssize_t n_old,
+    double[:, :] out not None,             # OUT, (n_columns - n_old, n_columns), rows contiguous
 ):
-    """Fill ``sums[part, k, r]`` with ``sum_i curvature_i x_ia x_ib`` for the columns a = chosen[r] and b = others[k].
+    """Fill ``sum_i curvature_i x_ia x_ib`` in for the columns a = chosen[r] and b = others[k], and the other way round.
 
-    Each part adds up the rows from bounds[part] up to bounds[part + 1]. The chosen columns are written side by side as
-    a dense panel, some rows at a time: a value of another column then meets all of them at once.
+    That is in ``out[a - n_old, b]`` and ``out[b - n_old, a]`` as far as they are there. Each part adds up the rows from
+    bounds[part] up to bounds[part + 1]. The chosen columns are written side by side as a dense panel, some rows at a
+    time: a value of another column then meets all of them at once.
     """
-    cdef Py_ssize_t part, n_parts = sums.shape[0]
+    cdef Py_ssize_t part, k, n_parts = sums.shape[0]
     cdef int n_threads = panels.shape[0]
     for part in prange(n_parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         _panel_products(
             data, rows, start, stop, chosen, others, bounds[part], bounds[part + 1], curvature,
             &panels[threadid(), 0, 0], panels.shape[1], panels.shape[2], &reached[part, 0], &sums[part, 0, 0],
         )
+    for k in prange(others.shape[0], nogil=True, schedule="static", num_threads=n_threads):
+        _place_sums(k, chosen, others[k], n_old, sums, out)
+
+
+cdef void _place_sums(
+    Py_ssize_t k, const int64_t[::1] chosen, Py_ssize_t other, Py_ssize_t n_old, double[:, :, ::1] sums,
+    double[:, :] out,
+) noexcept nogil:
+    cdef Py_ssize_t part, r
+    cdef bint both = False
+    for part in range(1, sums.shape[0]):
+        for r in range(chosen.shape[0]):
+            sums[0, k, r] += sums[part, k, r]
+    for r in range(chosen.shape[0]):
+        both = both or chosen[r] == other
+    for r in range(chosen.shape[0]):
+        # Of two that are chosen the sum of either order is there, and each is for its own row.
+        if chosen[r] >= n_old and not both:
+            out[chosen[r] - n_old, other] = sums[0, k, r]
+        if other >= n_old:
+            out[other - n_old, chosen[r]] = sums[0, k, r]
 
 
 cdef void _panel_products(

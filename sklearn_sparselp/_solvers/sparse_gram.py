@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._core._dense import mirror
-from .._core._sparse_gram import advance, count_rows, gram_of_compressed_rows, gram_of_few, gram_of_rows, panel_products, turn_rows
+from .._core._sparse_gram import clear, count_rows, gram_of_compressed_rows, gram_of_few, gram_of_rows, panel_products, turn_rows
 from .._threads import THREADED_FROM, threads_for
 
 # Values that a thread turns before they are used and others take their room: 0.8 MB, what a second-level cache holds.
@@ -43,7 +43,7 @@ def sparse_gram(
     """
     n_samples, sizes, size = curvature.size, stop - start, start.size
     out = np.empty((size - n_old, size)) if out is None else out
-    out[:] = 0.0
+    clear(out, threads_for(out.size))
     if not out.size or not sizes.any():
         return out
     full = sizes > FULL * n_samples
@@ -54,16 +54,12 @@ def sparse_gram(
     new, left = n_old + np.flatnonzero(full[n_old:]), np.ones(size, dtype=np.bool_)
     for first in range(0, new.size, widest):
         chosen, others = new[first : first + widest], np.flatnonzero(left)
-        sums = _panel_sums(*within, chosen, others)
-        out[np.ix_(chosen - n_old, others)] = sums.T
-        late = others >= n_old
-        out[np.ix_(others[late] - n_old, chosen)] = sums[late]
+        _fill_panel(*within, chosen, others, n_old, out)
         left[chosen] = False
     old, sparse_new = np.flatnonzero(full[:n_old]), n_old + np.flatnonzero(~full[n_old:])
     if sparse_new.size:
         for first in range(0, old.size, widest):
-            chosen = old[first : first + widest]
-            out[np.ix_(sparse_new - n_old, chosen)] = _panel_sums(*within, chosen, sparse_new)
+            _fill_panel(*within, old[first : first + widest], sparse_new, n_old, out)
         _add_by_rows(*within, np.flatnonzero(~full), n_old, out)
     mirror(out[:, n_old:], 0, NO_VALUES, threads_for((size - n_old) ** 2))
     return out
@@ -89,11 +85,11 @@ def gram_by_rows(
     return gram, products.sum(axis=0)
 
 
-def _panel_sums(
+def _fill_panel(
     data: np.ndarray, rows: np.ndarray, start: np.ndarray, stop: np.ndarray, curvature: np.ndarray, chosen: np.ndarray,
-    others: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Return ``X[:, others].T @ diag(curvature) @ X[:, chosen]`` for at most as many chosen columns as a panel has."""
+    others: np.ndarray, n_old: int, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill in the products of chosen columns, at most as many as a panel has, with other ones, and the other way round."""
     width = int(WIDTHS[np.searchsorted(WIDTHS, chosen.size)])
     n_samples, stored = curvature.size, int((stop[others] - start[others]).sum())
     work = PANEL_ROW * width // WIDTHS[0] * stored
@@ -103,8 +99,7 @@ def _panel_sums(
     n_threads = min(threads_for(work), n_parts)
     panels = np.empty((n_threads, min(PANEL_VALUES // width, int(np.diff(bounds).max())), width))
     reached, sums = np.empty((n_parts, chosen.size + others.size), np.int64), np.empty((n_parts, others.size, width))
-    panel_products(data, rows, start, stop, chosen, others, bounds, curvature, panels, reached, sums)
-    return (sums[0] if n_parts == 1 else sums.sum(axis=0))[:, : chosen.size]
+    panel_products(data, rows, start, stop, chosen, others, bounds, curvature, panels, reached, sums, n_old, out)
 
 
 def _add_by_rows(
@@ -142,8 +137,6 @@ def _add_by_rows(
     reached, names = np.tile(start, (n_threads, 1)), places.astype(np.int32)
     for k in range(0, n_parts, n_threads):
         part = bounds[k : k + n_threads + 1]
-        for thread in range(n_threads):
-            advance(rows, stop, part[thread], reached[thread])
         turn_rows(data, rows, stop, indptr, part, reached, room, names, columns, values)
         first, last = part[0], part[-1]
         gram_of_rows(indptr[first : last + 1], columns, values, n_old, shares, curvature[first:last], out, n_threads)
@@ -161,11 +154,9 @@ def _add_few(
     # Half of the room in the mean.
     rows_at_once = int(np.clip(VALUES_IN_ROOM * n_samples // (2 * stored), 1, np.diff(bounds).max()))
     room = max(min(VALUES_IN_ROOM, stored), start.size)
-    sums = np.zeros((n_parts, *out.shape))
     gram_of_few(
         data, rows, start, stop, names, n_old, bounds, rows_at_once, curvature,
         np.empty((n_threads, start.size), np.int64), np.empty((n_threads, rows_at_once + 1), np.int64),
-        np.empty((n_threads, room), np.int32), np.empty((n_threads, room)), sums,
+        np.empty((n_threads, room), np.int32), np.empty((n_threads, room)),
+        np.empty((n_parts, *out.shape)), out,
     )  # fmt: skip
-    for part in sums:
-        out += part
