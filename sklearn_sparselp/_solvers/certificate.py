@@ -39,21 +39,20 @@ class Certificate:
         F - D at the best dual point seen, NaN where the problem is not convex.
     residual : float
         ``max_j L_j |w_j - T_j(w_j - g_j/L_j)| / max_j |g_j(0)|``.
-    violations : ndarray of shape (n_features,)
-        The terms of that maximum, in gradient units; at most 0 for a coefficient that stays
-        zero, and near 0 where it is near to entering.
     violation : float
-        The largest of them.
+        The largest of these terms, in gradient units.
     candidates : ndarray of shape (n_candidates,), dtype int64
         In ascending order the features that have a coefficient, and those that are near to entering.
+    violations : ndarray of shape (n_candidates,)
+        Their terms; at most 0 for a coefficient that stays zero, and near 0 where it is near to entering.
     """
 
     objective: float
     dual_gap: float
     residual: float
-    violations: np.ndarray
     violation: float
     candidates: np.ndarray
+    violations: np.ndarray
 
     def holds(self, problem: Problem, tol: float) -> bool:
         """Whether the stopping rule is met: the gap where the problem is convex, else the residual.
@@ -73,7 +72,7 @@ class Certifier:
     ----------
     problem : Problem
     overwrite_gradient : bool
-        Whether `certify` may write the violations over the gradient that it is given.
+        Whether `certify` may write over the gradient that it is given.
     """
 
     def __init__(self, problem: Problem, *, overwrite_gradient: bool = False):
@@ -87,6 +86,8 @@ class Certifier:
         if self._free.size or not self._box:
             self._skip = (problem.free | ~problem.usable).view(np.uint8)
         self._overwrite = overwrite_gradient and self._box and not self._free.size
+        # For the features that a certificate finds: few of its pages are touched, but fresh ones would be cleared each time.
+        self._room: np.ndarray | None = None
 
     def certify(
         self, w: np.ndarray, prediction: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
@@ -104,15 +105,16 @@ class Certifier:
         problem = self.problem
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
-        out = gradient if self._overwrite else np.empty_like(w)
-        room = np.empty(w.size, dtype=np.int64)
+        if self._room is None:
+            self._room = np.empty(w.size, dtype=np.int64)
+        values = gradient if self._overwrite else np.empty_like(w)
         violation, bound, n_found = violations(
-            penalty, w, gradient, problem.lipschitz, problem.entry, out, NEAR, room, threads_for_features(w.size)
+            penalty, w, gradient, problem.lipschitz, problem.entry, NEAR, self._room, values, threads_for_features(w.size)
         )
-        candidates = room[:n_found].copy()
+        candidates, values = self._room[:n_found].copy(), values[:n_found].copy()
         objective = problem.objective(w[candidates], prediction, candidates)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
-            violation = self._true_violation(w, prediction, gradient, objective, out)
+            violation = self._true_violation(w, prediction, gradient, objective, candidates, values)
         scale = problem.gradient_scale
         residual = violation / scale if scale > 0.0 else 0.0
         gap = np.nan
@@ -120,11 +122,12 @@ class Certifier:
             self._best_dual = max(self._best_dual, self._dual_value(w, raw_gradient, smooth_gradient, bound))
             # A dual value above the primal one is rounding.
             gap = max(objective - self._best_dual, 0.0)
-        return Certificate(objective, gap, residual, out, violation, candidates)
+        return Certificate(objective, gap, residual, violation, candidates, values)
 
     def _true_violation(
-        self, w: np.ndarray, prediction: np.ndarray, gradient: np.ndarray, objective: float, out: np.ndarray
-    ) -> float:
+        self, w: np.ndarray, prediction: np.ndarray, gradient: np.ndarray, objective: float, candidates: np.ndarray,
+        values: np.ndarray,
+    ) -> float:  # fmt: skip
         """Leave out violations that only a steeper curvature than L_j would not show; return the largest that stays.
 
         Where the loss has no curvature bound a point that no coordinate can improve need
@@ -132,9 +135,10 @@ class Certifier:
         objective, another move no more than the derivative.
         """
         problem, penalty = self.problem, self.problem.penalty
-        features = np.flatnonzero(out > 0.0)
+        places = np.flatnonzero(values > 0.0)
         # The largest first: once a jump lowers the objective the smaller ones do not matter.
-        features = features[np.argsort(-out[features], kind="stable")]
+        places = places[np.argsort(-values[places], kind="stable")]
+        features = candidates[places]
         old, pull = w[features], gradient[features]
         new = updates(penalty, features, old, pull, problem.lipschitz[features])
         slopes, bends = np.empty_like(old), np.empty_like(old)
@@ -144,7 +148,7 @@ class Certifier:
         slopes[(np.abs(old) <= penalty.sparsity_threshold) & (old * slopes > 0.0)] = 0.0
         slopes[old == 0.0] = 0.0
         jumps = (old == 0.0) | (new == 0.0)
-        out[features[~jumps]] = np.minimum(out[features], np.abs(slopes))[~jumps]
+        values[places[~jumps]] = np.minimum(values[places], np.abs(slopes))[~jumps]
         block = problem.design.few_columns(features[jumps])
         for column, k in enumerate(np.flatnonzero(jumps)):
             one = slice(k, k + 1)
@@ -152,8 +156,8 @@ class Certifier:
             _, after, _ = move_alone(problem, alone, features[one], old[one], new[one], w, prediction)
             if after < objective - ROUNDING * abs(objective):
                 break
-            out[features[k]] = abs(slopes[k])
-        return max(float(out.max()), 0.0)
+            values[places[k]] = abs(slopes[k])
+        return max(float(values.max()), 0.0)
 
     def _dual_value(
         self, w: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray, bound: float

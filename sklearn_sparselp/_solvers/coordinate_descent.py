@@ -256,7 +256,7 @@ def working_set(problem: Problem, w: np.ndarray, certificate: Certificate) -> np
     smallest = CAUTIOUS_GROWTH if cautious else SMALLEST_GROWTH
     if problem.n_usable <= smallest:
         return np.flatnonzero(problem.usable)
-    values = certificate.violations[candidates]
+    values = certificate.violations[~inside]
     if cautious:
         candidates, values = candidates[values > 0.0], values[values > 0.0]
     growth = max(smallest, support.size)

@@ -156,11 +156,10 @@ def sweep_violators(problem: Problem, point: Iterate, certificate: Certificate, 
     Iterate or None
         None where no coordinate moves.
     """
-    features = certificate.candidates
-    features = features[certificate.violations[features] > tol]
+    some = certificate.violations > tol
+    features, values = certificate.candidates[some], certificate.violations[some]
     most = max(SMALLEST_SWEEP, int(np.count_nonzero(point.w)))
     if features.size > most:
-        values = certificate.violations[features]
         features = np.sort(features[np.argpartition(values, features.size - most)[-most:]])
     if np.isinf(problem.loss.curvature_bound):
         return _improve_each(problem, point, features)

@@ -31,7 +31,7 @@ FIRST_STEP = 2.0
 # Columns join as far as they would enter within so much of the way more than the strengths go.
 MARGIN = 0.2
 # Columns that join at once, at least; half the support if that is more.
-SMALLEST_GROWTH = 100
+SMALLEST_GROWTH = 70
 # A mean of more standard deviations than so would leave rounding in a centred product.
 FARTHEST_MEAN = 300.0
 # Fits that may be left to others before all are.

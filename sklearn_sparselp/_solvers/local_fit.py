@@ -26,9 +26,8 @@ SHARE = 0.7
 LASSO_GROWTH = 70
 # Violators that join at once, at least; as many as the support has if that is more.
 GROWTH = 30
-# With them those whose gradient is within so much of entering: one or two passes over X of nine less on rcv1_1500,
-# news20 and gisette_1000 at alpha_max/100. No more of them than a share of the room.
-MARGIN = 0.1
+# With them those that a certificate finds near to entering: one or two passes over X of nine less on rcv1_1500, news20
+# and gisette_1000 at alpha_max/100. No more of them than a share of the room.
 NEAR_SHARE = 8
 # Up to so many columns and coefficients the matrix is cheap. With 1500 and 600 l1/2 on rcv1_1500 takes four times as
 # long at alpha_max/100, and ends 0.7 % lower.
@@ -94,13 +93,13 @@ class LocalFit:
             if certificate.holds(problem, tol):
                 history = [problem.null_objective, certificate.objective]
                 return finish("cd", point, certificate, self._n_iter, True, history)
-            scores = certificate.violations
-            scores[self._gram.features] = -np.inf
+            fresh = ~np.isin(certificate.candidates, self._gram.features)
+            new, scores = certificate.candidates[fresh], certificate.violations[fresh]
             n_violators, most = np.count_nonzero(scores > 0.0), max(GROWTH, np.count_nonzero(self._w))
             if not n_violators:
                 return None
             near = max((LARGEST - self._w.size - n_violators) // NEAR_SHARE, 0)
-            self._join(scores, -MARGIN, min(most, n_violators + near))
+            self._join(new, scores, min(most, n_violators + near))
         return None
 
     def _lasso(self, max_iter: int) -> Generator[np.ndarray, np.ndarray, bool]:
@@ -116,7 +115,8 @@ class LocalFit:
             if 0 < self._w.size < problem.n_usable:
                 reach = self._reach((yield self._point().raw_gradient))
             reach[gram.features] = -np.inf
-            self._join(reach, max(2.0 * strength - former, share * strength), LASSO_GROWTH)
+            new = np.flatnonzero(reach > max(2.0 * strength - former, share * strength))
+            self._join(new, reach[new], LASSO_GROWTH)
             former, size, figures = strength, self._w.size, np.empty((1, 4))
             n_done = lasso_on_gram(
                 gram.matrix, problem.entry[gram.features], self._null_gradient[gram.features],
@@ -145,11 +145,10 @@ class LocalFit:
         self._search -= n_read
         return epochs < limit and gain > 0.0
 
-    def _join(self, scores: np.ndarray, above: float, most: int) -> None:
-        """Let the columns of the highest scores join, of those beyond a bound; those here have none."""
-        new = np.flatnonzero(scores > above)
+    def _join(self, new: np.ndarray, scores: np.ndarray, most: int) -> None:
+        """Let the columns of the highest scores join."""
         if new.size > most:
-            new = new[np.argpartition(scores[new], -most)[-most:]]
+            new = new[np.argpartition(scores, -most)[-most:]]
         if new.size:
             self._gram.grow(new)
             self._w = np.concatenate([self._w, np.zeros(new.size)])

@@ -186,15 +186,15 @@ class ModelPath:
             size, bound = np.abs(self._gradient), max(2.0 * alpha - self._last, 0.0) if self._last < np.inf else alpha
             factor = problem.penalty.penalty_factor
             near = np.flatnonzero((size > (bound if factor is None else bound * factor)) & problem.usable)
-            chosen[self._largest(near, size)] = True
+            chosen[self._largest(near, size[near])] = True
         self._last = alpha
         self._take(chosen)
 
     def _join(self, certificate: Certificate) -> bool:
         """Let the largest violators join; return whether there are any."""
-        found = certificate.candidates
-        violators = found[(certificate.violations[found] > 0.0) & ~self._inside[found]]
-        self._inside[self._largest(violators, certificate.violations)] = True
+        some = (certificate.violations > 0.0) & ~self._inside[certificate.candidates]
+        violators = certificate.candidates[some]
+        self._inside[self._largest(violators, certificate.violations[some])] = True
         self._take(self._inside)
         return bool(violators.size)
 
@@ -203,7 +203,7 @@ class ModelPath:
         self._lacking = features.size > growth
         if not self._lacking:
             return features
-        return features[np.argpartition(scores[features], -growth)[-growth:]]
+        return features[np.argpartition(scores, -growth)[-growth:]]
 
     def _take(self, chosen: np.ndarray) -> None:
         features = np.flatnonzero(chosen)
