@@ -61,16 +61,22 @@ def test_a_gram_matrix_is_that_of_numpy(layout, way, even, monkeypatch):
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("small", [0, 500])
 @pytest.mark.parametrize("room", [3000, 18])
-def test_a_cache_has_the_gram_matrix_of_all_that_is_asked_for(layout, room, small, monkeypatch):
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_cache_has_the_gram_matrix_of_all_that_is_asked_for(
+    layout, room, small, centred, monkeypatch
+):
     monkeypatch.setattr(gram_module, "LARGEST_CACHE", room)
     monkeypatch.setattr(gram_module, "SMALL_BLOCK", small)
     X, _ = regression(6, 30, 20, density=0.5)
-    curvature = np.linspace(0.0, 1.0, 30)
-    cache = GramCache(Design(LAYOUTS[layout](X)), curvature)
+    curvature = np.linspace(0.0, 1.0, 30) / 15.0
+    sums = X.T @ curvature if centred else None
+    cache = GramCache(Design(LAYOUTS[layout](X)), curvature, sums)
     for features in ([4, 2], [2, 9, 4, 19], [0], list(range(17)), [19, 3, 17]):
         features = np.array(features)
         block = cache.block(features)
         expected = X[:, features].T @ (curvature[:, np.newaxis] * X[:, features])
+        if centred:
+            expected -= np.outer(sums[features], sums[features])
         columns = [block.data[block.start[k] : block.stop[k]] for k in range(len(block))]
         found = np.array(columns)[:, block.places]
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)

@@ -83,8 +83,9 @@ def test_a_row_that_depends_on_the_others_does_not_join():
     )
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("size", [1, 5, 40, 100])
-def test_faces_lead_to_the_minimum_on_the_orthant(size):
+def test_faces_lead_to_the_minimum_on_the_orthant(size, n_threads):
     """Leg after leg, each a system of its own."""
     rng = np.random.default_rng(size)
     for _ in range(10):
@@ -107,6 +108,7 @@ def test_faces_lead_to_the_minimum_on_the_orthant(size):
             np.empty((2, size), dtype=np.int64),
             held,
             here,
+            n_threads,
         )
         expected, gone, now = w.copy(), [], w.copy()
         while True:

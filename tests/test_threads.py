@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.utils._testing import assert_allclose
+from sklearn_sparselp._core._dense import copy_corner, mirror, times_symmetric
 from sklearn_sparselp._core._l1_certificate import (
     entering_strengths,
     l1_certificates,
     largest_gradient,
 )
+from sklearn_sparselp._core._penalty import LpPenalty
 from sklearn_sparselp._core._rows import all_finite, inspect
+from sklearn_sparselp._core._violations import violations
 from threadpoolctl import threadpool_limits
 
 from sklearn_sparselp import SparseLpRegressor, _threads
@@ -157,7 +160,7 @@ def test_rows_become_the_columns_of_scipy(dtype, index_dtype, shared_out):
             np.testing.assert_array_equal(data, expected.data)
 
 
-@pytest.mark.parametrize("size", [1, 95, 96, 97, 300])
+@pytest.mark.parametrize("size", [1, 47, 48, 49, 96, 300])
 def test_the_factor_of_tiles_is_the_cholesky_factor(size, shared_out):
     A = np.random.default_rng(size).standard_normal((size, size + 5))
     matrix = A @ A.T
@@ -174,6 +177,64 @@ def test_the_factor_of_tiles_is_the_cholesky_factor(size, shared_out):
         matrix_without[-1, -1] = -1.0
         with threadpool_limits(count):
             assert cholesky(np.asfortranarray(matrix_without), size) == size
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 100])
+def test_threads_share_out_the_walks_over_symmetric_matrices(size):
+    rng = np.random.default_rng(size)
+    half, sums, vector = rng.standard_normal((size, size)), rng.random(size), rng.random(size)
+    square = np.tril(half) + np.tril(half, -1).T
+    for count in COUNTS:
+        for first in sorted({0, size // 3, size - 1}):
+            # The rows before the first one are in order, but for what the others hold.
+            room = np.full((size, size + 3), np.nan)
+            room[:, :size] = np.tril(half)
+            room[:first, :first] = square[:first, :first]
+            mirror(room[:, :size], first, np.empty(0), count)
+            np.testing.assert_array_equal(room[:, :size], square)
+            mirror(room[:, :size], first, sums, count)
+            expected = square - np.outer(sums, sums)
+            expected[:first, :first] = square[:first, :first]
+            assert_allclose(room[:, :size], expected, atol=1e-15)
+            assert np.isnan(room[:, size:]).all()
+        room, out = np.full((size + 2, size + 2), np.nan), np.empty(size)
+        copy_corner(square, size, room, count)
+        np.testing.assert_array_equal(room[:size, :size], square)
+        assert np.isnan(room[size:]).all() and np.isnan(room[:, size:]).all()
+        times_symmetric(room, vector, out, count)
+        assert_allclose(out, square @ vector, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_features", [5, 32, 97])
+@pytest.mark.parametrize("positive", [False, True])
+def test_certificates_find_the_candidates_wherever_they_are(n_features, positive):
+    """Features are looked at 32 at a time, and by several threads."""
+    rng = np.random.default_rng(n_features)
+    penalty = LpPenalty(n_features, 1.0, 1.0, positive=positive)
+    lipschitz = rng.uniform(0.5, 2.0, n_features)
+    penalty = penalty.bind(lipschitz)
+    for _ in range(20):
+        w = np.where(rng.random(n_features) < 0.1, rng.random(n_features), 0.0)
+        gradient = rng.choice([0.1, 0.95, 1.2], n_features, p=[0.8, 0.1, 0.1])
+        gradient *= rng.choice([-1.0, 1.0], n_features)
+        pull = -gradient if positive else np.abs(gradient)
+        step = w - gradient / lipschitz
+        new = np.sign(step) * np.maximum(np.abs(step) - 1.0 / lipschitz, 0.0)
+        new = np.maximum(new, 0.0) if positive else new
+        size = np.abs(gradient)
+        terms = np.where((w == 0.0) & (size <= 1.0), size - 1.0, lipschitz * np.abs(w - new))
+        near = (w != 0.0) | (terms > -0.1)
+        for count in COUNTS:
+            for in_place in (False, True):
+                of, found = gradient.copy(), np.empty(n_features, dtype=np.int64)
+                values = of if in_place else np.empty(n_features)
+                largest, bound, n_found = violations(
+                    penalty, w, of, lipschitz, np.empty(0), 0.1, found, values, count
+                )
+                assert found[:n_found].tolist() == np.flatnonzero(near).tolist()
+                assert_allclose(values[:n_found], terms[near], atol=1e-14)
+                assert largest == pytest.approx(max(terms.max(), 0.0), abs=1e-14)
+                assert bound == pytest.approx(max(pull.max(), 0.0), abs=1e-14)
 
 
 @pytest.mark.parametrize("place", [0, 70_000, 199_999])

@@ -10,6 +10,7 @@ from cython.parallel cimport prange
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf
 
+from ._columns cimport dot_double  # no-cython-lint: its file defines SPARSELP_CLONES
 from ._types cimport int64_t, real_t
 
 # Columns of the factor that are made at once: the rest then changes by products of matrices. Rows, or columns, of a
@@ -298,6 +299,18 @@ def copy_corner(
     cdef Py_ssize_t a
     for a in prange(size, nogil=True, schedule="static", num_threads=n_threads):
         memcpy(&out[a, 0], &source[a, 0], size * sizeof(double))
+
+
+def times_symmetric(
+    const double[:, ::1] matrix not None,  # IN
+    const double[::1] vector not None,     # IN, (size,)
+    double[::1] out not None,              # OUT, (size,)
+    int n_threads,
+):
+    """Multiply the first rows and columns of a symmetric matrix with a vector."""
+    cdef Py_ssize_t a
+    for a in prange(vector.shape[0], nogil=True, schedule="static", num_threads=n_threads):
+        out[a] = dot_double(&matrix[a, 0], &vector[0], vector.shape[0])
 
 
 def submatrix(

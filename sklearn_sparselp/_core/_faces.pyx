@@ -1,6 +1,7 @@
 # From a point of an orthant to the minimum of a strictly convex quadratic there, along faces: the first coordinate
 # that reaches 0 on the way to the minimum of the present face stays at 0, and the next face lacks it.
 
+from cython.parallel cimport prange
 from libc.math cimport INFINITY, fmax, sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -25,6 +26,7 @@ def along_faces(
     int64_t[:, ::1] place not None,         # WORK, (2, size)
     int64_t[::1] held not None,             # OUT, (most,)
     double[::1] here not None,              # OUT, (size,)
+    int n_threads,
 ):
     """Follow ``1/2 (v - x).T H (v - x)`` from w to its minimum on the orthant of w, on faces of it.
 
@@ -49,6 +51,7 @@ def along_faces(
         The coordinates that have come to 0, in this order. There are at most so many legs.
     here : ndarray of shape (size,), dtype float64
         The end of the last leg.
+    n_threads : int
 
     Returns
     -------
@@ -60,8 +63,8 @@ def along_faces(
         Whether the end is the minimum.
     """
     cdef int size = <int> w.shape[0], capacity = <int> columns.shape[1], most = <int> held.shape[0]
-    cdef int stride = <int> factor.shape[0], n = 0, n_columns = 0, wanted, rest, one = 1, k, first, best, top
-    cdef char left = c"L", lower = c"L", plain = c"N", transposed = c"T", general = c"N"
+    cdef int stride = <int> factor.shape[0], n = 0, n_columns = 0, wanted, one = 1, k, first, best, top
+    cdef char plain = c"N"
     cdef double reach, nearest, pivot, minus = -1.0, plus = 1.0
     cdef double* end = &vectors[0, 0]
     cdef double* row = &vectors[1, 0]
@@ -113,16 +116,12 @@ def along_faces(
                                 best = k
                 if wanted == 0:
                     break
-                column = &columns[0, n_columns]
-                # Above the first of them the lower half of the way leaves zeros.
-                rest = size - top
-                dtrsm(&left, &lower, &plain, &general, &rest, &wanted, &plus, <double*> &factor[top, top], &stride,
-                      column + top, &size)
-                dtrsm(&left, &lower, &transposed, &general, &size, &wanted, &plus, <double*> &factor[0, 0], &stride,
-                      column, &size)
-                for best in range(wanted):
-                    for k in range(size):
-                        column[best * <Py_ssize_t> size + k] *= scale[k]
+                best = (wanted + n_threads - 1) // n_threads
+                for k in prange(n_threads, schedule="static", num_threads=n_threads):
+                    _divide_columns(
+                        <double*> &factor[0, 0], stride, size, top, &scale[0], min(k * best, wanted),
+                        min((k + 1) * best, wanted), &columns[0, n_columns],
+                    )
                 n_columns += wanted
             reach = fmax(here[first] / (here[first] - end[first]), 0.0)
             for k in range(size):
@@ -153,3 +152,20 @@ def along_faces(
             for k in range(n):
                 end[held[k]] = 0.0
     return n, n_columns, complete
+
+
+cdef void _divide_columns(
+    double* factor, int stride, int size, int top, const double* scale, int first, int end, double* columns
+) noexcept nogil:
+    # Some of the columns of the inverse, from those of the identity, which have zeros above row `top`.
+    cdef int n = end - first, rest = size - top, column, k
+    cdef double one = 1.0
+    cdef double* out = columns + first * <Py_ssize_t> size
+    if n <= 0:
+        return
+    # The lower half of the way leaves the zeros there.
+    dtrsm("L", "L", "N", "N", &rest, &n, &one, factor + top * <Py_ssize_t> stride + top, &stride, out + top, &size)
+    dtrsm("L", "L", "T", "N", &size, &n, &one, factor, &stride, out, &size)
+    for column in range(n):
+        for k in range(size):
+            out[column * <Py_ssize_t> size + k] *= scale[k]

@@ -6,7 +6,7 @@ from cython.parallel cimport prange
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from ._columns cimport column_dot  # no-cython-lint: its file defines SPARSELP_CLONES
+from ._columns cimport column_dot, first_from  # no-cython-lint: its file defines SPARSELP_CLONES
 from ._types cimport index_t, real_t
 
 ctypedef fused coef_t:
@@ -79,7 +79,7 @@ def inspect(
     cdef int found = 0
     if n_major < 0 or indptr[0] != 0:
         return BROKEN
-    for k in range(n_major):
+    for k in prange(n_major, nogil=True, schedule="static", num_threads=n_threads):
         found |= indptr[k] > indptr[k + 1]
     stored = indptr[n_major]
     if found or stored > data.shape[0] or stored > indices.shape[0]:
@@ -87,15 +87,10 @@ def inspect(
     parts = (stored + AT_ONCE - 1) // AT_ONCE
     for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
         found |= _look(&data[0], &indices[0], part * AT_ONCE, min((part + 1) * AT_ONCE, stored), n_minor)
-    if canonical and not found & BROKEN:
-        # All values in one row, short vectors or not, then what lies between two of these.
-        for part in prange(parts, nogil=True, schedule="static", num_threads=n_threads):
-            descents += _descents(&indices[0], max(part * AT_ONCE - 1, 0), min((part + 1) * AT_ONCE, stored))
-        for k in prange(n_major, nogil=True, schedule="static", num_threads=n_threads):
-            if 0 < indptr[k] < indptr[k + 1]:
-                descents -= indices[indptr[k]] <= indices[indptr[k] - 1]
-        if descents:
-            found |= NOT_CANONICAL
+        if canonical:
+            descents += _descents(indices, indptr, part * AT_ONCE, min((part + 1) * AT_ONCE, stored))
+    if descents and not found & BROKEN:
+        found |= NOT_CANONICAL
     return found
 
 
@@ -126,11 +121,21 @@ cdef int _look(
     return (BROKEN if strange else 0) | _not_finite(data + first, last - first)
 
 
-cdef inline Py_ssize_t _descents(const index_t* indices, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef Py_ssize_t _descents(
+    const index_t[::1] indices, const index_t[::1] indptr, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    # Of all as if they were one vector, less those between two vectors.
+    cdef Py_ssize_t descents, k, before = max(first - 1, 0), n_major = indptr.shape[0] - 1
     if index_t is int32_t:
-        return descents_int32(indices + first, last - first)
+        descents = descents_int32(&indices[before], last - before)
     else:
-        return descents_int64(indices + first, last - first)
+        descents = descents_int64(&indices[before], last - before)
+    k = first_from(&indptr[0], n_major, max(first, 1))
+    while k < n_major and indptr[k] < last:
+        if indptr[k] < indptr[k + 1]:
+            descents -= indices[indptr[k]] <= indices[indptr[k] - 1]
+        k += 1
+    return descents
 
 
 def combine_dense(

@@ -9,7 +9,7 @@ import numpy as np
 from .._core._gram_path import lasso_on_gram
 from .._core._local_search import local_search
 from .certificate import Certifier
-from .gram import GramCache
+from .gram import GramCache, among
 from .iterate import Iterate, finish
 from .lasso_path import FARTHEST_MEAN
 from .problem import SMALL_DESIGN, Problem, SolveResult
@@ -93,7 +93,7 @@ class LocalFit:
             if certificate.holds(problem, tol):
                 history = [problem.null_objective, certificate.objective]
                 return finish("cd", point, certificate, self._n_iter, True, history)
-            fresh = ~np.isin(certificate.candidates, self._gram.features)
+            fresh = ~among(certificate.candidates, np.sort(self._gram.features))
             new, scores = certificate.candidates[fresh], certificate.violations[fresh]
             n_violators, most = np.count_nonzero(scores > 0.0), max(GROWTH, np.count_nonzero(self._w))
             if not n_violators:

@@ -12,7 +12,7 @@ from .._core._penalty import smooth_terms, total_on
 from .._core._support_factor import divide, factor_in_place, scaled_part, update
 from .._threads import threads_for
 from .design import ColumnBlock
-from .gram import GramBlock, GramCache
+from .gram import GramBlock, GramCache, among
 
 # Supports up to the first size are factored at once; up to the second, and to the number of samples, where so many
 # conjugate gradient steps have not got there and a factor costs no more than so many times the most steps. news20 at
@@ -299,6 +299,7 @@ def _along_faces(w, target, kinked, hessian):
     _, n_columns, complete = along_faces(
         w, target, kinked.view(np.uint8), hessian.factor, hessian.scale, np.empty((size, capacity), order="F"),
         np.empty((2, size)), np.empty((2, size), dtype=np.int64), np.empty(most, dtype=np.int64), here,
+        threads_for(size * size),
     )  # fmt: skip
     hessian.work += DENSE_SPEED * n_columns * size * size
     return here, not complete
@@ -332,7 +333,7 @@ class KeptFactor:
 
     def staying(self, features: np.ndarray) -> np.ndarray | None:
         """Return which of its rows stay where the support is this; None where a new factor costs less."""
-        stay = np.isin(self.features, features)
+        stay = among(self.features, np.sort(features))
         changes = stay.size + features.size - 2 * np.count_nonzero(stay)
         return stay if changes * CHANGES_PER_FACTOR <= features.size <= self.room.shape[0] else None
 
@@ -466,7 +467,8 @@ class _Hessian:
         if self._updated(matrix, places, sums, bend, even, ridge):
             return self._solved(bend, right, ridge)
         room = size + FACTOR_ROOM if gram is not None and size >= KEPT_FROM else size
-        self.factor, self.scale = np.empty((room, room), order="F"), np.empty(size)
+        self.factor = np.empty((room, room), order="F") if gram is None else gram.room_of_factor(room)
+        self.scale = np.empty(size)
         for _ in range(6):
             # Scaled to unit diagonal: columns of any size, and coordinates with unbounded phi'', factor alike.
             scaled_part(matrix, places, sums, model.total, bend, ridge, self.scale, self.factor, threads_for(size * size))
