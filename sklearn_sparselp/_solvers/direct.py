@@ -29,6 +29,8 @@ NO_STAGES = np.empty(0)
 
 
 Direct = tuple[SolveResult | None, np.ndarray | None]
+# The features that have a coefficient, and these.
+Nonzero = tuple[np.ndarray, np.ndarray]
 
 
 def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndarray, np.ndarray, Direct]:
@@ -56,8 +58,8 @@ def direct_fit(problem: Problem, tol: float, max_iter: int) -> Generator[np.ndar
     """
     whole = LassoPath.pays(problem, tol)
     lasso = whole or (problem.n_usable > WHOLE and LassoPath.applies(problem))
-    # Certificates are written over gradients.
-    known = None if problem.null_gradient is None else problem.null_gradient.copy()
+    # Certificates and paths write over gradients.
+    known = problem.hand_over_null_gradient()
     local = not lasso and LocalFit.applies(problem)
     if not lasso and not local and not ModelPath.applies(problem):
         return None, known
@@ -123,30 +125,42 @@ def _follow(
     problem: Problem, path: LassoPath | ModelPath, stages: np.ndarray, tol: float, max_iter: int
 ) -> SolveResult | None:
     """Fit at stronger penalties first, roughly, then at that of the problem."""
-    alpha, n_iter, result = problem.penalty.alpha, 0, None
+    alpha, n_iter, last = problem.penalty.alpha, 0, None
     for stage in map(float, stages):
-        last, result = result, path.fit(stage, max(COARSE, tol), max(max_iter - n_iter, 0))
+        result = path.fit(stage, max(COARSE, tol), max(max_iter - n_iter, 0))
         if result is None:
             return _reached(problem, path, last, n_iter, max_iter)
         n_iter += result.n_iter
+        # A vector over the features would stay as long as the next fit takes.
+        last = _nonzero(result.coef)
+        del result
     path.polish = True
-    last, result = result, path.fit(alpha, tol, max(max_iter - n_iter, 0))
-    if result is not None and n_iter + result.n_iter > max_iter:
-        return _reached(problem, path, result, max_iter, max_iter)
+    result = path.fit(alpha, tol, max(max_iter - n_iter, 0))
     if result is None:
         return _reached(problem, path, last, n_iter, max_iter)
+    if n_iter + result.n_iter > max_iter:
+        return _reached(problem, path, _nonzero(result.coef), max_iter, max_iter)
     return replace(result, n_iter=n_iter + result.n_iter) if n_iter else result
 
 
+def _nonzero(coef: np.ndarray) -> Nonzero:
+    support = np.flatnonzero(coef)
+    return support, coef[support]
+
+
 def _reached(
-    problem: Problem, path: LassoPath | ModelPath, last: SolveResult | None, n_iter: int, max_iter: int
+    problem: Problem, path: LassoPath | ModelPath, last: Nonzero | None, n_iter: int, max_iter: int
 ) -> SolveResult | None:
     """Return the best point of a Lasso path that ends here, not converged: where it stands, or the last fit."""
     if not isinstance(path, LassoPath):
         return None
     best = np.zeros(problem.design.n_features), problem.null_intercept, problem.null_objective
-    for coef in (path.coef, None if last is None else last.coef):
-        if coef is not None and np.isfinite(coef).all():
+    points = [path.coef]
+    if last is not None:
+        points.append(np.zeros(problem.design.n_features))
+        points[-1][last[0]] = last[1]
+    for coef in points:
+        if np.isfinite(coef).all():
             prediction, intercept = problem.predict(coef, 0.0)
             if (objective := problem.objective(coef, prediction)) < best[-1]:
                 best = coef, intercept, objective

@@ -142,11 +142,13 @@ class Problem:
         self.null_objective, self.null_raw_gradient, null_curvature = self.evaluate(null_prediction)
         if not np.isfinite(self.null_objective):
             raise ValueError("The loss of y overflows. Scale its values, below about 1e150 in modulus.")
-        self.null_gradient: np.ndarray | None = None
+        self._null_gradient: np.ndarray | None = None
+        # Whether others may hold it, too.
+        self._lent = False
         unpenalised = penalty.unpenalised()
         # These fits begin with the gradient at zero.
         if loss.quadratic and (penalty.absolute or not penalty.convex) and not unpenalised.any():
-            self.sums, squares, self.null_gradient = design.survey(self.weights, fit_intercept, self.null_raw_gradient)
+            self.sums, squares, self._null_gradient = design.survey(self.weights, fit_intercept, self.null_raw_gradient)
         else:
             self.sums, squares = design.moments(self.weights, fit_intercept)
         if not squares.max(initial=0.0) < np.inf:
@@ -183,9 +185,24 @@ class Problem:
 
     def at(self, alpha: float, p: float | None = None, sparsity_threshold: float | None = None) -> Self:
         """Return this problem with another strength of the penalty, and order or mask if given; the rest is shared."""
+        self._lent = True
         other = copy.copy(self)
         other._take(self._unbound.at(alpha, p, sparsity_threshold))
         return other
+
+    @property
+    def null_gradient(self) -> np.ndarray | None:
+        """The gradient at w = 0, None where it is not known."""
+        self._lent = True
+        return self._null_gradient
+
+    def hand_over_null_gradient(self) -> np.ndarray | None:
+        """Return the gradient at w = 0 to be written over, None where it is not known: without a copy if that can be."""
+        gradient, lent = self._null_gradient, self._lent
+        if gradient is None or lent:
+            return None if gradient is None else gradient.copy()
+        self._null_gradient = None
+        return gradient
 
     def stronger(self, factor: float) -> Self | None:
         """Return this problem with a penalty so many times as strong, None where that has no strength."""
