@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from numbers import Integral
 from threading import local
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -66,6 +68,17 @@ def one_blas_thread(n_values: int) -> AbstractContextManager[None]:
     values BLAS starts none.
     """
     return NO_LIMIT if _LIMITED.already or n_values < BLAS_THREADED_FROM else _limited_blas()
+
+
+def one_blas_thread_for(X: Any) -> AbstractContextManager[None]:
+    """Return the same for X as users give it, looked at or not.
+
+    A vector of 10 000 values is enough for BLAS to wake its second thread, which then waits for
+    more in a loop, on a core that threads of the fit need: with an intercept news20 at
+    alpha_max/10 took 15 ms on two cores, and takes 6.
+    """
+    size = getattr(X, "size", 0)
+    return one_blas_thread(int(size) if isinstance(size, Integral) else 0)
 
 
 @contextmanager

@@ -172,25 +172,24 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
         self.n_features_in_ = first.n_features_in_
         if hasattr(first, "feature_names_in_"):
             self.feature_names_in_ = first.feature_names_in_
-        with one_blas_thread(task.problems[0].design.n_stored):
-            nulls = null_points(task.problems)
-            grid = self._grid(orders, masks, given, task, nulls)
-            if self.criterion != "cv":
-                progress = Progress.of_fit(self, len(orders), X=X, y=y)
-                chosen, results, path = self._by_criterion(grid, task, nulls, progress)
-            else:
-                data = self._data(grid, task, sample_weight, params)
-                progress = Progress.of_fit(self, len(data.folds) + 1, X=X, y=y)
-                self._cross_validate(data, progress)
-                chosen = self._select()
-                results, path = self._refit(data, nulls, chosen, progress)
-            self.best_index_ = chosen
-            self.p_, self.sparsity_threshold_ = grid.p[chosen[0]], grid.tau[chosen[1]]
-            self.alpha_ = float(grid.alphas[chosen])
-            self.alphas_, self.path_ = grid.alphas, path
-            warn_of_limit([path], self.max_iter, self.tol, "path of all samples")
-            if self.refit == "relaxed":
-                results = self._relaxed(task, results)
+        nulls = null_points(task.problems)
+        grid = self._grid(orders, masks, given, task, nulls)
+        if self.criterion != "cv":
+            progress = Progress.of_fit(self, len(orders), X=X, y=y)
+            chosen, results, path = self._by_criterion(grid, task, nulls, progress)
+        else:
+            data = self._data(grid, task, sample_weight, params)
+            progress = Progress.of_fit(self, len(data.folds) + 1, X=X, y=y)
+            self._cross_validate(data, progress)
+            chosen = self._select()
+            results, path = self._refit(data, nulls, chosen, progress)
+        self.best_index_ = chosen
+        self.p_, self.sparsity_threshold_ = grid.p[chosen[0]], grid.tau[chosen[1]]
+        self.alpha_ = float(grid.alphas[chosen])
+        self.alphas_, self.path_ = grid.alphas, path
+        warn_of_limit([path], self.max_iter, self.tol, "path of all samples")
+        if self.refit == "relaxed":
+            results = self._relaxed(task, results)
         self._store(results, task)
         self._fitted_loss = self.loss
         if task.classes is not None:

@@ -25,6 +25,7 @@ from ._linear import (
 )
 from ._parameters import with_valid_parameters
 from ._solvers import SOLVERS, Design, MultinomialProblem, Problem
+from ._threads import one_blas_thread_for
 from ._validation import (
     StrOptions,
     check_finite,
@@ -321,7 +322,7 @@ class SparseLpClassifier(ClassifierMixin, SparseLpModel):
         -----
         After an exception the estimator is in the state from before the call.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), one_blas_thread_for(X):
             task = self._prepare(X, y, sample_weight, compact=True)
             self._solve(task)
             self.classes_ = task.classes

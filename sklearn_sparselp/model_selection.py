@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 
 from ._callbacks import with_callbacks
+from ._threads import one_blas_thread_for
 from ._tuning import TunedModel
 from ._validation import check_no_fit_params, fit_context, unchanged_on_error
 from .classification import SparseLpClassifier
@@ -260,7 +261,7 @@ class SparseLpRegressorCV(TunedModel, SparseLpRegressor):
         After an exception the estimator is in the state from before the call.
         """
         check_no_fit_params(params, self, "fit")
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), one_blas_thread_for(X):
             self._tune(X, y, sample_weight, params)
         return self
 
@@ -517,6 +518,6 @@ class SparseLpClassifierCV(TunedModel, SparseLpClassifier):
         After an exception the estimator is in the state from before the call.
         """
         check_no_fit_params(params, self, "fit")
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), one_blas_thread_for(X):
             self._tune(X, y, sample_weight, params)
         return self

@@ -19,7 +19,7 @@ from ._path import (
     report_fit,
     warn_of_limit,
 )
-from ._threads import one_blas_thread
+from ._threads import one_blas_thread_for
 from .classification import CLASSIFICATION_LOSSES, SparseLpClassifier
 from .regression import SparseLpRegressor
 
@@ -243,18 +243,19 @@ def sparse_lp_path(
         alpha_grid(1.0, alphas, eps)
     if not isinstance(continuation, bool | np.bool_):
         raise ValueError(f"continuation must be a bool, got {continuation!r}.")
-    task = _prepare(estimator, X, y, sample_weight)
-    order, tau, nulls = float(p), float(sparsity_threshold), null_points(task.problems)
-    if isinstance(alphas, Integral):
-        alphas = alpha_grid(grid_start(task.problems, nulls, order, tau), alphas, eps)
-    ratio = 0.0
-    if continuation and order < 1.0:
-        top = largest_alpha(task.problems, nulls, order, tau)
-        ratio = largest_alpha(task.problems, nulls, 1.0, tau) / top if top > 0.0 else 0.0
-    fits = Follow(
-        task.problems, alphas, nulls, lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol
-    )
-    with one_blas_thread(task.problems[0].design.n_stored):
+    with one_blas_thread_for(X):
+        task = _prepare(estimator, X, y, sample_weight)
+        order, tau, nulls = float(p), float(sparsity_threshold), null_points(task.problems)
+        if isinstance(alphas, Integral):
+            alphas = alpha_grid(grid_start(task.problems, nulls, order, tau), alphas, eps)
+        ratio = 0.0
+        if continuation and order < 1.0:
+            top = largest_alpha(task.problems, nulls, order, tau)
+            ratio = largest_alpha(task.problems, nulls, 1.0, tau) / top if top > 0.0 else 0.0
+        fits = Follow(
+            task.problems, alphas, nulls,
+            lasso_ratio=ratio, solver=solver, max_iter=max_iter, tol=tol,
+        )  # fmt: skip
         path = collect(task, order, alphas, fits, report_fit if verbose else None)
     warn_of_limit([path], max_iter, tol, "path")
     return path

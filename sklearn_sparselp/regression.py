@@ -18,6 +18,7 @@ from ._core._loss import Huber, Loss, SquaredError
 from ._origin import targets_at_origin
 from ._parameters import with_valid_parameters
 from ._solvers import SOLVERS, Problem
+from ._threads import one_blas_thread_for
 from ._validation import (
     Interval,
     StrOptions,
@@ -295,7 +296,7 @@ class SparseLpRegressor(RegressorMixin, SparseLpModel):
         -----
         After an exception the estimator is in the state from before the call.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), one_blas_thread_for(X):
             self._solve(self._prepare(X, y, sample_weight, compact=True))
             self._fitted_loss = self.loss
         return self

@@ -108,7 +108,7 @@ class _Session:
         certify = self.certifier.path if task.n_alphas > 1 else self.certifier
         return certify(outcome.coef, outcome.intercept, task).as_dict() | {
             "n_iter": outcome.n_iter,
-            "claimed_gap": outcome.gap,
+            "claimed_gap": outcome.gap / self.certifier.null(task.fit_intercept)[0],
             "claimed_residual": outcome.residual,
         }
 
