@@ -13,10 +13,16 @@ from sklearn_sparselp._core._l1_certificate import (
 from sklearn_sparselp._core._penalty import LpPenalty
 from sklearn_sparselp._core._rows import all_finite, inspect
 from sklearn_sparselp._core._violations import violations
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_sparselp import SparseLpRegressor, _threads
-from sklearn_sparselp._solvers import Design, dense_gram, sparse_gram, support_newton
+from sklearn_sparselp import (
+    SparseLpClassifier,
+    SparseLpRegressor,
+    SparseLpRegressorCV,
+    _threads,
+    sparse_lp_path,
+)
+from sklearn_sparselp._solvers import Design, Problem, dense_gram, sparse_gram, support_newton
 from sklearn_sparselp._solvers.support_newton import cholesky
 
 # More than the machine may have: the shares of threads then are uneven, and some are empty.
@@ -200,7 +206,8 @@ def test_threads_share_out_the_walks_over_symmetric_matrices(size):
         room, out = np.full((size + 2, size + 2), np.nan), np.empty(size)
         copy_corner(square, size, room, count)
         np.testing.assert_array_equal(room[:size, :size], square)
-        assert np.isnan(room[size:]).all() and np.isnan(room[:, size:]).all()
+        assert np.isnan(room[size:]).all()
+        assert np.isnan(room[:, size:]).all()
         times_symmetric(room, vector, out, count)
         assert_allclose(out, square @ vector, atol=1e-13)
 
@@ -351,3 +358,34 @@ def test_the_matrix_of_compressed_rows_does_not_depend_on_the_number_of_threads(
         X.data, X.indices, X.indptr, 40, curvature, vectors[:1], products_only=True
     )
     np.testing.assert_array_equal(alone[0], found[0][1][0])
+
+
+@pytest.mark.parametrize("kind", ["regressor", "classifier", "path", "cv"])
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+def test_blas_has_one_thread_from_the_first_product_of_a_fit_on(kind, storage, monkeypatch):
+    """That of weights and y wakes a second one, which waits in a loop on a core of the fit."""
+    X, y = np.random.default_rng(0).standard_normal((12_000, 3)), np.arange(12_000) % 7 > 2
+    X = X if storage == "dense" else sparse.csr_array(X)
+    seen = []
+
+    def n_threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    class Watched(Problem):
+        def __init__(self, *args, **kwargs):
+            seen.append(n_threads())
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("sklearn_sparselp.regression.Problem", Watched)
+    monkeypatch.setattr("sklearn_sparselp.classification.Problem", Watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        if kind == "regressor":
+            SparseLpRegressor(alpha=0.1).fit(X, y.astype(float))
+        elif kind == "classifier":
+            SparseLpClassifier(alpha=0.1).fit(X, y)
+        elif kind == "path":
+            sparse_lp_path(X, y.astype(float), alphas=[0.1])
+        else:
+            SparseLpRegressorCV(alphas=[0.1], cv=2).fit(X, y.astype(float))
+    assert seen
+    assert all(counts == {1} for counts in seen)
