@@ -456,6 +456,31 @@ def test_a_strength_below_those_announced_is_fitted_alone(n_features):
     np.testing.assert_array_equal(path.coef, results[-1].coef)
 
 
+@pytest.mark.parametrize("announced", [1, 4])
+@pytest.mark.parametrize("n_features", [12, 400])
+def test_the_last_fit_of_a_path_lets_go_of_its_gradients(n_features, announced):
+    X, y = correlated(60, n_features)
+    problem = make_problem(X, y, {"p": 1.0, "alpha": 1.0})
+    null_gradient = X.T @ problem.null_raw_gradient
+    problem.set_gradient_scale(null_gradient)
+    given = null_gradient.copy()
+    alphas = np.abs(null_gradient).max() * np.geomspace(0.5, 0.02, 4)
+    paths = [LassoPath(problem, null_gradient, alphas[:announced], True) for _ in range(2)]
+    for alpha in alphas[:-1]:
+        kept, ending = (path.fit(alpha, 1e-9, 1000) for path in paths)
+        np.testing.assert_array_equal(ending.coef, kept.coef)
+    paths[1].ending = True
+    kept, ending = (path.fit(alphas[-1], 1e-9, 1000) for path in paths)
+    np.testing.assert_array_equal(ending.coef, kept.coef)
+    assert (ending.objective, ending.n_iter) == (kept.objective, kept.n_iter)
+    np.testing.assert_array_equal(null_gradient, given)
+    held = [value for value in vars(paths[1]).values() if isinstance(value, np.ndarray)]
+    assert n_features == 12 or all(
+        value.dtype == bool for value in held if value.size == n_features
+    )
+    np.testing.assert_array_equal(paths[1].coef, kept.coef)
+
+
 @pytest.mark.parametrize("overwrite_gradient", [False, True])
 @pytest.mark.parametrize("at_once", [7, 131_072])
 def test_features_are_looked_at_in_pieces_and_gradients_share_their_room(

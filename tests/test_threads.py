@@ -23,6 +23,7 @@ from sklearn_sparselp import (
     sparse_lp_path,
 )
 from sklearn_sparselp._solvers import Design, Problem, dense_gram, sparse_gram, support_newton
+from sklearn_sparselp._solvers import design as design_module
 from sklearn_sparselp._solvers.support_newton import cholesky
 
 # More than the machine may have: the shares of threads then are uneven, and some are empty.
@@ -144,9 +145,12 @@ def test_gram_matrices_of_many_rows_at_a_time(monkeypatch, shared_out):
                     np.testing.assert_array_equal(block.gram(np.ones(997), n_old), whole)
 
 
+@pytest.mark.parametrize("short", [2**16, 0])
 @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_rows_become_the_columns_of_scipy(dtype, index_dtype, shared_out):
+def test_rows_become_the_columns_of_scipy(dtype, index_dtype, short, shared_out, monkeypatch):
+    monkeypatch.setattr(design_module, "SHORT_INDEX", short)
+    row_dtype = np.uint16 if short else np.int32
     for X in (sparse_columns(5), sparse.csc_array((3, 7)), sparse_columns(6, (1, 50), 0.9)):
         rows = sparse.csr_array(X).astype(dtype)
         rows.indices, rows.indptr = (
@@ -160,10 +164,31 @@ def test_rows_become_the_columns_of_scipy(dtype, index_dtype, shared_out):
                 design = Design(rows)
                 design.prefer_columns()
             data, minor, indptr, _ = design._layout()
-            assert (minor.dtype, indptr.dtype, data.dtype) == (np.int32, np.int32, dtype)
+            assert (minor.dtype, indptr.dtype, data.dtype) == (row_dtype, np.int32, dtype)
             np.testing.assert_array_equal(indptr, expected.indptr)
             np.testing.assert_array_equal(minor, expected.indices)
             np.testing.assert_array_equal(data, expected.data)
+
+
+@pytest.mark.parametrize("n_samples", [2**16, 2**16 + 1])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_the_last_sample_that_16_bits_reach(n_samples, fit_intercept):
+    """Columns that are made of rows are walked to the end, as those that are given."""
+    rng = np.random.default_rng(3)
+    X = sparse.random_array((n_samples, 400), density=3e-3, rng=rng, format="lil")
+    X[-1] = 1.0
+    X = X.tocsr()
+    y = X @ rng.standard_normal(400) + 0.1 * rng.standard_normal(n_samples)
+    y[-1] += 50.0
+    design = Design(X)
+    design.prefer_columns()
+    assert design._layout()[1].dtype == (np.uint16 if n_samples == 2**16 else np.int32)
+    model = SparseLpRegressor(p=1, alpha=1e-4, fit_intercept=fit_intercept, tol=1e-10)
+    of_rows = model.fit(X, y).coef_.copy()
+    of_columns = model.fit(sparse.csc_array(X), y).coef_
+    assert_allclose(of_rows, of_columns, rtol=1e-9, atol=1e-12)
+    gradient = X.T @ ((X @ of_rows + model.intercept_) - y) / n_samples
+    assert np.abs(gradient).max() <= 1e-4 * (1.0 + 1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 47, 48, 49, 96, 300])

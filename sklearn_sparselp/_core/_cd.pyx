@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport fabs
 
 from ._columns cimport column_axpy, column_dot, column_weighted_axpy
-from ._types cimport index_t, real_t
+from ._types cimport minor_t, real_t
 
 # Stored values between two looks at pending signals: about 50 ms of work.
 cdef Py_ssize_t WORK_BETWEEN_SIGNALS = 20_000_000
@@ -74,7 +74,7 @@ cdef class QuadraticModel:
 
 def sweep(
     const real_t[::1] data not None,    # IN
-    const index_t[::1] rows not None,   # IN, empty for dense columns
+    const minor_t[::1] rows not None,   # IN, empty for dense columns
     const int64_t[::1] start not None,  # IN, (n_columns,)
     const int64_t[::1] stop not None,   # IN, (n_columns,)
     QuadraticModel model not None,      # IN/OUT
@@ -118,7 +118,7 @@ def sweep(
     cdef bint dense = rows.shape[0] == 0
     cdef bint by_gram = places.shape[0] > 0
     cdef const real_t* column
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     cdef double* raw = &model.raw_gradient[0]
     with nogil:
         while epoch < max_epochs:

@@ -5,7 +5,7 @@
 
 from libc.float cimport DBL_EPSILON as EPS
 
-from ._types cimport index_t, int32_t, int64_t, real_t
+from ._types cimport int32_t, int64_t, minor_t, real_t
 
 # Dense loops are C so that the compiler may reorder the sum (omp simd) and, where the loader can choose at run time,
 # use the widest vectors of the machine: 5-6 times the speed of the baseline x86-64 loop on data in cache.
@@ -171,7 +171,7 @@ cdef extern from *:
 
 cdef inline double column_dot(
     const real_t* data,    # IN, size
-    const index_t* rows,   # IN, size, or NULL
+    const minor_t* rows,   # IN, size, or NULL
     Py_ssize_t size,
     const double* vector,  # IN
 ) noexcept nogil:
@@ -216,7 +216,7 @@ cdef inline void dense_pair_dots(
 
 cdef inline double column_weighted_dot(
     const real_t* data,     # IN, size
-    const index_t* rows,    # IN, size, or NULL
+    const minor_t* rows,    # IN, size, or NULL
     Py_ssize_t size,
     const double* weights,  # IN
     const double* vector,   # IN
@@ -239,7 +239,7 @@ cdef inline double column_weighted_dot(
 
 cdef inline double column_spread(
     const real_t* data,     # IN, size
-    const index_t* rows,    # IN, size, or NULL
+    const minor_t* rows,    # IN, size, or NULL
     Py_ssize_t size,
     const double* weights,  # IN
     double total,           # IN, sum of all weights
@@ -282,7 +282,7 @@ cdef inline double column_spread(
 cdef inline void column_axpy(
     double scale,
     const real_t* data,   # IN, size
-    const index_t* rows,  # IN, size, or NULL
+    const minor_t* rows,  # IN, size, or NULL
     Py_ssize_t size,
     double* vector,       # IN/OUT
 ) noexcept nogil:
@@ -300,7 +300,7 @@ cdef inline void column_axpy(
 cdef inline void column_weighted_axpy(
     double scale,
     const real_t* data,     # IN, size
-    const index_t* rows,    # IN, size, or NULL
+    const minor_t* rows,    # IN, size, or NULL
     Py_ssize_t size,
     const double* weights,  # IN
     double* vector,         # IN/OUT
@@ -316,7 +316,7 @@ cdef inline void column_weighted_axpy(
         vector[rows[k]] += scale * weights[rows[k]] * data[k]
 
 
-cdef inline Py_ssize_t first_from(const index_t* rows, Py_ssize_t size, Py_ssize_t bound) noexcept nogil:
+cdef inline Py_ssize_t first_from(const minor_t* rows, Py_ssize_t size, Py_ssize_t bound) noexcept nogil:
     # The first entry of an ascending column whose row is not below the bound.
     cdef Py_ssize_t first = 0, half
     while size > 0:
@@ -332,7 +332,7 @@ cdef inline Py_ssize_t first_from(const index_t* rows, Py_ssize_t size, Py_ssize
 cdef inline void column_axpy_within(
     double scale,
     const real_t* data,    # IN, size
-    const index_t* rows,   # IN, size, ascending, or NULL
+    const minor_t* rows,   # IN, size, ascending, or NULL
     Py_ssize_t size,
     Py_ssize_t first_row,
     Py_ssize_t last_row,

@@ -12,7 +12,7 @@ from ._columns cimport axpy_double  # no-cython-lint: its file defines SPARSELP_
 from ._gram_path cimport Fit, descend, walk
 from ._loss cimport Loss
 from ._newton cimport accumulate_of, products_of
-from ._types cimport index_t, int32_t, int64_t, real_t
+from ._types cimport int32_t, int64_t, minor_t, real_t
 
 # How a call ends.
 cdef enum:
@@ -311,7 +311,7 @@ cdef void list_members(LossModels m, double near) noexcept nogil:
             m.n_members = m.n_members + 1
 
 
-cdef bint finish(LossModels m, const real_t* data, const index_t* rows, int n_threads) noexcept nogil:
+cdef bint finish(LossModels m, const real_t* data, const minor_t* rows, int n_threads) noexcept nogil:
     # Centre the matrix, and let no column bend it less than a little; return whether it bends at all.
     cdef Py_ssize_t k, i, size = m.n_members
     cdef double* sums = &m.inner[0, 0]
@@ -330,7 +330,7 @@ cdef bint finish(LossModels m, const real_t* data, const index_t* rows, int n_th
 
 
 cdef int step(
-    LossModels m, const real_t* data, const index_t* rows, double alpha, Py_ssize_t max_epochs, bint exact,
+    LossModels m, const real_t* data, const minor_t* rows, double alpha, Py_ssize_t max_epochs, bint exact,
     int n_threads,
 ) except -1 nogil:
     # Go to the minimum of the model, or nearer; return whether that lowers the objective.
@@ -425,7 +425,7 @@ cdef struct Aim:
 
 
 cdef int fit_columns(
-    LossModels m, const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, double alpha,
+    LossModels m, const real_t* data, const minor_t* rows, const int64_t* start, const int64_t* stop, double alpha,
     const Aim* aim,
 ) except -1 nogil:
     # Solve the problem of the columns at one strength; return how that ends.
@@ -497,7 +497,7 @@ cdef void certify(LossModels m, double alpha, double* figures) noexcept nogil:
 def follow(
     LossModels models not None,
     const real_t[::1] data not None,      # IN
-    const index_t[::1] rows not None,     # IN
+    const minor_t[::1] rows not None,     # IN
     const int64_t[::1] start not None,    # IN, (n_columns,)
     const int64_t[::1] stop not None,     # IN, (n_columns,)
     const double[::1] alphas not None,    # IN, (n_alphas,), above 0
@@ -548,7 +548,7 @@ def follow(
     cdef int status = ENDED
     cdef Py_ssize_t k
     cdef const real_t* values = &data[0]
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     cdef bint certified = figures.shape[0] > 0
     if rows.shape[0]:
         where = &rows[0]

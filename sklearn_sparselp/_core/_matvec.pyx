@@ -9,7 +9,7 @@ from cython.parallel cimport prange
 
 from ._columns cimport column_axpy, column_axpy_within, column_dot, dense_pair_dots, first_from
 from ._panels cimport columns_with_four
-from ._types cimport index_t, int32_t, real_t
+from ._types cimport index_t, int32_t, int64_t, minor_t, real_t
 
 cdef extern from *:
     """
@@ -45,19 +45,33 @@ def limit_n_threads(int n_threads):
 
 def products(
     const real_t[::1] data not None,      # IN
-    const index_t[::1] minor not None,    # IN
-    const index_t[::1] indptr not None,   # IN
+    const minor_t[::1] minor not None,    # IN
+    indptr,                               # IN, int64 where minor is, else int32
     Py_ssize_t length,
     const double[:, ::1] vectors not None,  # IN, (n_vectors, n_minor)
     double[:, ::1] out not None,            # OUT, (n_vectors, n_major)
     int n_threads,
 ):
     """Fill ``out[r, k] = <vector of major k, vectors[r]>``: one pass over X for all right-hand sides."""
+    cdef const int32_t[::1] short_indptr
+    cdef const int64_t[::1] long_indptr
+    if minor_t is int64_t:
+        long_indptr = indptr
+        _products(data, minor, long_indptr, length, vectors, out, n_threads)
+    else:
+        short_indptr = indptr
+        _products(data, minor, short_indptr, length, vectors, out, n_threads)
+
+
+cdef int _products(
+    const real_t[::1] data, const minor_t[::1] minor, const index_t[::1] indptr, Py_ssize_t length,
+    const double[:, ::1] vectors, double[:, ::1] out, int n_threads,
+) except -1:
     cdef Py_ssize_t k, at_once, n_major = out.shape[1]
     cdef bint dense = indptr.shape[0] == 0
     if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
         out[:, :] = 0.0
-        return
+        return 0
     at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
     if not dense:
         for k in prange(0, n_major, at_once, nogil=True, schedule="dynamic", num_threads=n_threads):
@@ -69,10 +83,11 @@ def products(
     else:
         for k in prange(n_major, nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):
             _dense_products(&data[0], length, vectors, out, k)
+    return 0
 
 
 cdef void _sparse_products(
-    const real_t* data, const index_t* minor, const index_t* indptr, const double[:, ::1] vectors,
+    const real_t* data, const minor_t* minor, const index_t* indptr, const double[:, ::1] vectors,
     double[:, ::1] out, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
     cdef Py_ssize_t r, k, start, stop
@@ -101,17 +116,31 @@ cdef inline void _dense_products(
 
 def products_of_many(
     const real_t[::1] data not None,      # IN
-    const index_t[::1] minor not None,    # IN
-    const index_t[::1] indptr not None,   # IN
+    const minor_t[::1] minor not None,    # IN
+    indptr,                               # IN, int64 where minor is, else int32
     const double[:, :, ::1] vectors not None,  # IN, (n_fours, n_minor, 4)
     double[:, ::1] out not None,          # OUT, (n_vectors, n_major)
     int n_threads,
 ):
     """Fill what `products` does for compressed X, from vectors that lie side by side in fours."""
+    cdef const int32_t[::1] short_indptr
+    cdef const int64_t[::1] long_indptr
+    if minor_t is int64_t:
+        long_indptr = indptr
+        _products_of_many(data, minor, long_indptr, vectors, out, n_threads)
+    else:
+        short_indptr = indptr
+        _products_of_many(data, minor, short_indptr, vectors, out, n_threads)
+
+
+cdef int _products_of_many(
+    const real_t[::1] data, const minor_t[::1] minor, const index_t[::1] indptr, const double[:, :, ::1] vectors,
+    double[:, ::1] out, int n_threads,
+) except -1:
     cdef Py_ssize_t four, k, at_once, n_major = out.shape[1]
     if n_major == 0 or vectors.shape[1] == 0 or data.shape[0] == 0:
         out[:, :] = 0.0
-        return
+        return 0
     at_once = max(n_major * VALUES_AT_ONCE // data.shape[0], 1)
     # One four after the other: two would share the cache.
     for four in range(vectors.shape[0]):
@@ -120,6 +149,7 @@ def products_of_many(
                 &data[0], &minor[0], &indptr[0], k, min(k + at_once, n_major), &vectors[four, 0, 0], &out[4 * four, 0],
                 n_major, min(4, out.shape[0] - 4 * four),
             )
+    return 0
 
 
 def accumulate_many(
@@ -145,18 +175,32 @@ def accumulate_many(
 
 def accumulate(
     const real_t[::1] data not None,     # IN
-    const index_t[::1] minor not None,   # IN, ascending in each major
-    const index_t[::1] indptr not None,  # IN
+    const minor_t[::1] minor not None,   # IN, ascending in each major
+    indptr,                              # IN, int64 where minor is, else int32
     Py_ssize_t length,
     const double[::1] scales not None,   # IN, (n_major,)
     double[::1] out not None,            # IN/OUT, (n_minor,)
     int n_threads,
 ):
     """Add ``sum_k scales[k] * (vector of major k)`` to out; majors with scale 0 are not read."""
+    cdef const int32_t[::1] short_indptr
+    cdef const int64_t[::1] long_indptr
+    if minor_t is int64_t:
+        long_indptr = indptr
+        _accumulate(data, minor, long_indptr, length, scales, out, n_threads)
+    else:
+        short_indptr = indptr
+        _accumulate(data, minor, short_indptr, length, scales, out, n_threads)
+
+
+cdef int _accumulate(
+    const real_t[::1] data, const minor_t[::1] minor, const index_t[::1] indptr, Py_ssize_t length,
+    const double[::1] scales, double[::1] out, int n_threads,
+) except -1:
     cdef Py_ssize_t part, k, first, last, n_minor = out.shape[0], parts = PARTS * n_threads if n_threads > 1 else 1
     cdef bint dense = indptr.shape[0] == 0
     if data.shape[0] == 0:
-        return
+        return 0
     for part in prange(parts, nogil=True, schedule="dynamic", num_threads=n_threads):
         first = part * n_minor // parts
         last = (part + 1) * n_minor // parts
@@ -165,13 +209,14 @@ def accumulate(
                 continue
             if dense:
                 column_axpy_within(
-                    scales[k], &data[k * length], <const index_t*> NULL, length, first, last, parts == 1, &out[0]
+                    scales[k], &data[k * length], <const minor_t*> NULL, length, first, last, parts == 1, &out[0]
                 )
             elif indptr[k + 1] > indptr[k]:
                 column_axpy_within(
                     scales[k], &data[indptr[k]], &minor[indptr[k]], indptr[k + 1] - indptr[k], first, last,
                     parts == 1, &out[0],
                 )
+    return 0
 
 
 def row_moments(

@@ -5,7 +5,7 @@
 from cython.parallel cimport prange
 
 from ._columns cimport column_axpy, column_axpy_within, column_dot, column_spread
-from ._types cimport index_t, int32_t, int64_t, real_t
+from ._types cimport int32_t, int64_t, minor_t, real_t
 
 # Parts of a block for each thread: some hold more values than others.
 cdef Py_ssize_t PARTS = 8
@@ -15,7 +15,7 @@ cdef Py_ssize_t PIECE = 512
 
 def block_products(
     const real_t[::1] data not None,    # IN
-    const index_t[::1] rows not None,   # IN
+    const minor_t[::1] rows not None,   # IN
     const int64_t[::1] start not None,  # IN, (n_columns,)
     const int64_t[::1] stop not None,   # IN, (n_columns,)
     const double[::1] vector not None,  # IN, (n_samples,)
@@ -23,7 +23,7 @@ def block_products(
     int n_threads,
 ):
     """Fill ``out[k] = <column k, vector>``."""
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     if rows.shape[0]:
         where = &rows[0]
     if start.shape[0] and data.shape[0]:
@@ -33,7 +33,7 @@ def block_products(
 
 
 cdef void products_of(
-    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const real_t* data, const minor_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
     const double* vector, double* out, int n_threads,
 ) noexcept nogil:
     # Without a parallel region where there is one thread: to enter it takes as long as some short columns.
@@ -47,9 +47,9 @@ cdef void products_of(
 
 
 cdef inline double _product_of(
-    const real_t* data, const index_t* rows, int64_t start, int64_t stop, const double* vector,
+    const real_t* data, const minor_t* rows, int64_t start, int64_t stop, const double* vector,
 ) noexcept nogil:
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     if stop == start:
         return 0.0
     if rows != NULL:
@@ -59,7 +59,7 @@ cdef inline double _product_of(
 
 def block_accumulate(
     const real_t[::1] data not None,    # IN
-    const index_t[::1] rows not None,   # IN, ascending in each column
+    const minor_t[::1] rows not None,   # IN, ascending in each column
     const int64_t[::1] start not None,  # IN, (n_columns,)
     const int64_t[::1] stop not None,   # IN, (n_columns,)
     const double[::1] scales not None,  # IN, (n_columns,)
@@ -67,7 +67,7 @@ def block_accumulate(
     int n_threads,
 ):
     """Add ``sum_k scales[k] * column k`` to out."""
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     if rows.shape[0]:
         where = &rows[0]
     if start.shape[0] and data.shape[0]:
@@ -78,7 +78,7 @@ def block_accumulate(
 
 def block_accumulate_many(
     const real_t[::1] data not None,       # IN
-    const index_t[::1] rows not None,      # IN, ascending in each column
+    const minor_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_columns,)
     const int64_t[::1] stop not None,      # IN, (n_columns,)
     const double[:, ::1] scales not None,  # IN, (n_vectors, n_columns)
@@ -115,7 +115,7 @@ cdef void _accumulate_piece(
 
 
 cdef void accumulate_of(
-    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const real_t* data, const minor_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
     const double* scales, double* out, Py_ssize_t n_samples, int n_threads,
 ) noexcept nogil:
     # As few parts as threads: a sparse column is searched for where a part begins, dense ones are read in long pieces.
@@ -131,11 +131,11 @@ cdef void accumulate_of(
 
 
 cdef void _accumulate_part(
-    const real_t* data, const index_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
+    const real_t* data, const minor_t* rows, const int64_t* start, const int64_t* stop, Py_ssize_t n_columns,
     const double* scales, double* out, Py_ssize_t first, Py_ssize_t last, bint whole,
 ) noexcept nogil:
     cdef Py_ssize_t k
-    cdef const index_t* where = NULL
+    cdef const minor_t* where = NULL
     for k in range(n_columns):
         if scales[k] != 0.0 and stop[k] > start[k]:
             if rows != NULL:
@@ -145,7 +145,7 @@ cdef void _accumulate_part(
 
 def block_moments(
     const real_t[::1] data not None,     # IN
-    const index_t[::1] rows not None,    # IN
+    const minor_t[::1] rows not None,    # IN
     const int64_t[::1] start not None,   # IN, (n_columns,)
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const double[::1] weights not None,  # IN, (n_samples,)
@@ -161,7 +161,7 @@ def block_moments(
     cdef double total = 0.0, mean
     cdef bint dense = rows.shape[0] == 0, multiply = vector.shape[0] > 0
     cdef const real_t* column
-    cdef const index_t* where
+    cdef const minor_t* where
     for i in range(weights.shape[0]):
         total += weights[i]
     for k in prange(start.shape[0], nogil=True, schedule="dynamic", chunksize=at_once, num_threads=n_threads):

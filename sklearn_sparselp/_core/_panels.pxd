@@ -1,7 +1,7 @@
 # Sparse columns with several vectors whose entries lie side by side.
 
 from ._columns cimport SHORT  # no-cython-lint: its file defines SPARSELP_CLONES and SPARSELP_SHORT
-from ._types cimport index_t, int32_t, int64_t, real_t
+from ._types cimport index_t, int32_t, int64_t, minor_t, real_t, uint16_t
 
 cdef extern from *:
     """
@@ -15,8 +15,8 @@ cdef extern from *:
     #else
     #define SPARSELP_UNFUSED static
     #endif
-    #define SPARSELP_FOURS(T, I)                                                                      \\
-    SPARSELP_UNFUSED void sparselp_fours_##T##_##I(const T *x, const I *rows, const I *indptr,        \\
+    #define SPARSELP_FOURS(T, I, P)                                                                   \\
+    SPARSELP_UNFUSED void sparselp_fours_##T##_##I(const T *x, const I *rows, const P *indptr,        \\
                                                    Py_ssize_t first, Py_ssize_t last, const double *v,\\
                                                    double *out, Py_ssize_t stride, Py_ssize_t n_out) {\\
         for (Py_ssize_t j = first; j < last; j++) {                                                   \\
@@ -40,10 +40,12 @@ cdef extern from *:
             for (Py_ssize_t r = 0; r < n_out; r++) out[r * stride + j] = a[r];                        \\
         }                                                                                             \\
     }
-    SPARSELP_FOURS(float, int32_t)
-    SPARSELP_FOURS(float, int64_t)
-    SPARSELP_FOURS(double, int32_t)
-    SPARSELP_FOURS(double, int64_t)
+    SPARSELP_FOURS(float, uint16_t, int32_t)
+    SPARSELP_FOURS(float, int32_t, int32_t)
+    SPARSELP_FOURS(float, int64_t, int64_t)
+    SPARSELP_FOURS(double, uint16_t, int32_t)
+    SPARSELP_FOURS(double, int32_t, int32_t)
+    SPARSELP_FOURS(double, int64_t, int64_t)
     /* The values of a column in the rows from `first` up to `end`, each with the row of a dense panel of W columns. */
     #define SPARSELP_PANEL(T, I, W)                                                                   \\
     SPARSELP_CLONES static Py_ssize_t sparselp_panel_##T##_##I##_##W(                                 \\
@@ -71,17 +73,25 @@ cdef extern from *:
         if (width == 16) return sparselp_panel_##T##_##I##_16(x, rows, n, first, end, panel, sums);   \\
         return sparselp_panel_##T##_##I##_32(x, rows, n, first, end, panel, sums);                    \\
     }
+    SPARSELP_PANELS(float, uint16_t)
     SPARSELP_PANELS(float, int32_t)
     SPARSELP_PANELS(float, int64_t)
+    SPARSELP_PANELS(double, uint16_t)
     SPARSELP_PANELS(double, int32_t)
     SPARSELP_PANELS(double, int64_t)
     #endif
     """
+    void fours_float_16 "sparselp_fours_float_uint16_t"(
+        const float*, const uint16_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
     void fours_float_32 "sparselp_fours_float_int32_t"(
         const float*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
         Py_ssize_t) noexcept nogil
     void fours_float_64 "sparselp_fours_float_int64_t"(
         const float*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+        Py_ssize_t) noexcept nogil
+    void fours_double_16 "sparselp_fours_double_uint16_t"(
+        const double*, const uint16_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
         Py_ssize_t) noexcept nogil
     void fours_double_32 "sparselp_fours_double_int32_t"(
         const double*, const int32_t*, const int32_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
@@ -89,11 +99,17 @@ cdef extern from *:
     void fours_double_64 "sparselp_fours_double_int64_t"(
         const double*, const int64_t*, const int64_t*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
         Py_ssize_t) noexcept nogil
+    Py_ssize_t panel_float_16 "sparselp_panel_float_uint16_t"(
+        const float*, const uint16_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*
+    ) noexcept nogil
     Py_ssize_t panel_float_32 "sparselp_panel_float_int32_t"(
         const float*, const int32_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*
     ) noexcept nogil
     Py_ssize_t panel_float_64 "sparselp_panel_float_int64_t"(
         const float*, const int64_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*
+    ) noexcept nogil
+    Py_ssize_t panel_double_16 "sparselp_panel_double_uint16_t"(
+        const double*, const uint16_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*
     ) noexcept nogil
     Py_ssize_t panel_double_32 "sparselp_panel_double_int32_t"(
         const double*, const int32_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*
@@ -105,7 +121,7 @@ cdef extern from *:
 
 cdef inline Py_ssize_t column_with_panel(
     const real_t* data,   # IN, size
-    const index_t* rows,  # IN, size, ascending from `first` on
+    const minor_t* rows,  # IN, size, ascending from `first` on
     Py_ssize_t size,
     Py_ssize_t first,
     Py_ssize_t end,
@@ -114,19 +130,23 @@ cdef inline Py_ssize_t column_with_panel(
     double* sums,         # IN/OUT, (width,)
 ) noexcept nogil:
     # Add the values in the rows up to `end`, times those of the panel; return how many there are.
-    if real_t is float and index_t is int32_t:
+    if real_t is float and minor_t is uint16_t:
+        return panel_float_16(data, rows, size, first, end, width, panel, sums)
+    elif real_t is float and minor_t is int32_t:
         return panel_float_32(data, rows, size, first, end, width, panel, sums)
-    elif real_t is float and index_t is int64_t:
+    elif real_t is float and minor_t is int64_t:
         return panel_float_64(data, rows, size, first, end, width, panel, sums)
-    elif real_t is double and index_t is int32_t:
+    elif real_t is double and minor_t is uint16_t:
+        return panel_double_16(data, rows, size, first, end, width, panel, sums)
+    elif real_t is double and minor_t is int32_t:
         return panel_double_32(data, rows, size, first, end, width, panel, sums)
-    else:
+    elif real_t is double and minor_t is int64_t:
         return panel_double_64(data, rows, size, first, end, width, panel, sums)
 
 
 cdef inline void columns_with_four(
     const real_t* data,      # IN
-    const index_t* rows,     # IN
+    const minor_t* rows,     # IN
     const index_t* indptr,   # IN
     Py_ssize_t first,
     Py_ssize_t last,
@@ -135,11 +155,19 @@ cdef inline void columns_with_four(
     Py_ssize_t n_columns,
     Py_ssize_t n_out,
 ) noexcept nogil:
-    if real_t is float and index_t is int32_t:
-        fours_float_32(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
-    elif real_t is float and index_t is int64_t:
-        fours_float_64(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
-    elif real_t is double and index_t is int32_t:
-        fours_double_32(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
-    else:
-        fours_double_64(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+    # Others than these do not occur.
+    if minor_t is int64_t and index_t is int64_t:
+        if real_t is float:
+            fours_float_64(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+        else:
+            fours_double_64(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+    elif minor_t is int32_t and index_t is int32_t:
+        if real_t is float:
+            fours_float_32(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+        else:
+            fours_double_32(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+    elif minor_t is uint16_t and index_t is int32_t:
+        if real_t is float:
+            fours_float_16(data, rows, indptr, first, last, vectors, out, n_columns, n_out)
+        else:
+            fours_double_16(data, rows, indptr, first, last, vectors, out, n_columns, n_out)

@@ -6,11 +6,11 @@ from libc.string cimport memset
 
 from ._columns cimport first_from
 from ._panels cimport column_with_panel
-from ._types cimport index_t, int32_t, int64_t, real_t
+from ._types cimport index_t, int32_t, int64_t, minor_t, real_t
 
 
 def count_rows(
-    const index_t[::1] rows not None,    # IN, ascending in each column
+    const minor_t[::1] rows not None,    # IN, ascending in each column
     const int64_t[::1] start not None,   # IN, (n_columns,)
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
@@ -23,7 +23,7 @@ def count_rows(
 
 
 cdef void _count_some(
-    const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop, Py_ssize_t first, Py_ssize_t end,
+    const minor_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop, Py_ssize_t first, Py_ssize_t end,
     int64_t[::1] counts,
 ) noexcept nogil:
     cdef Py_ssize_t k, entry, last, n_columns = start.shape[0]
@@ -42,7 +42,7 @@ cdef void _count_some(
 
 def turn_rows(
     const real_t[::1] data not None,     # IN
-    const index_t[::1] rows not None,    # IN, ascending in each column
+    const minor_t[::1] rows not None,    # IN, ascending in each column
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const int64_t[::1] indptr not None,  # IN, (n_samples + 1,), of all rows
     const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
@@ -65,7 +65,7 @@ def turn_rows(
 
 
 cdef void _turn_some(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] indptr,
+    const real_t[::1] data, const minor_t[::1] rows, const int64_t[::1] stop, const int64_t[::1] indptr,
     Py_ssize_t base, Py_ssize_t first, Py_ssize_t end, int64_t* reached, int64_t[::1] places, const int32_t[::1] names,
     int32_t[::1] columns, double[::1] values,
 ) noexcept nogil:
@@ -85,7 +85,7 @@ cdef void _turn_some(
         reached[k] = entry
 
 
-cdef void _advance(const index_t[::1] rows, const int64_t[::1] stop, Py_ssize_t row, int64_t* reached) noexcept nogil:
+cdef void _advance(const minor_t[::1] rows, const int64_t[::1] stop, Py_ssize_t row, int64_t* reached) noexcept nogil:
     # To where the rows from this one on are stored in each column, which is not before where they were.
     cdef Py_ssize_t k, entry, far
     for k in range(stop.shape[0]):
@@ -145,7 +145,7 @@ cdef void _add_products(
 
 def gram_of_few(
     const real_t[::1] data not None,       # IN
-    const index_t[::1] rows not None,      # IN, ascending in each column
+    const minor_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_chosen,)
     const int64_t[::1] stop not None,      # IN, (n_chosen,)
     const int32_t[::1] names not None,     # IN, (n_chosen,), ascending, of n_columns columns
@@ -188,7 +188,7 @@ def clear(double[:, :] out not None, int n_threads):  # OUT, rows contiguous
 
 
 cdef void _gram_of_part(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
+    const real_t[::1] data, const minor_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
     const int32_t[::1] names, Py_ssize_t n_old, Py_ssize_t first, Py_ssize_t bound, Py_ssize_t rows_at_once,
     const double[::1] curvature, int64_t* reached, int64_t* indptr, int32_t* columns, double* values, Py_ssize_t room,
     double* out, Py_ssize_t n_columns,
@@ -272,7 +272,7 @@ cdef void _add_compressed_rows(
 
 def panel_products(
     const real_t[::1] data not None,       # IN
-    const index_t[::1] rows not None,      # IN, ascending in each column
+    const minor_t[::1] rows not None,      # IN, ascending in each column
     const int64_t[::1] start not None,     # IN, (n_columns,)
     const int64_t[::1] stop not None,      # IN, (n_columns,)
     const int64_t[::1] chosen not None,    # IN, (n_chosen,), places of columns
@@ -322,7 +322,7 @@ cdef void _place_sums(
 
 
 cdef void _panel_products(
-    const real_t[::1] data, const index_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
+    const real_t[::1] data, const minor_t[::1] rows, const int64_t[::1] start, const int64_t[::1] stop,
     const int64_t[::1] chosen, const int64_t[::1] others, Py_ssize_t first, Py_ssize_t bound,
     const double[::1] curvature, double* panel, Py_ssize_t rows_at_once, Py_ssize_t width, int64_t* reached,
     double* sums,
@@ -353,6 +353,6 @@ cdef void _panel_products(
 
 
 cdef inline int64_t _entry_from(
-    const index_t[::1] rows, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first
+    const minor_t[::1] rows, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first
 ) noexcept nogil:
     return start if first == 0 or start == stop else start + first_from(&rows[start], stop - start, first)

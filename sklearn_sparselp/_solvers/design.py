@@ -36,6 +36,8 @@ TALL = 4
 FAR_MEAN = 30.0
 # Where threads share work on X, they share work on so many times fewer values of some columns.
 AWAKE = 3
+# Up to so many samples the rows of columns that are made of CSR take 16 bits: a sixth less to read in each pass.
+SHORT_INDEX = 2**16
 # Features whose places are made at once for a walk over all: little memory beside X.
 COLUMNS_AT_ONCE = 65_536
 
@@ -192,15 +194,16 @@ class Design:
             self.shape = self.n_samples, self.n_features
 
     def _turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return compressed columns made of compressed rows; int32 indices where they fit."""
+        """Return compressed columns made of compressed rows; rows of 16 or 32 bits where they fit."""
         narrow = max(self.n_stored, self.n_samples) <= np.iinfo(np.int32).max
         index_dtype = np.int32 if narrow else np.int64
+        row_dtype = np.uint16 if narrow and self.n_samples <= SHORT_INDEX else index_dtype
         n_threads = self._threads()
         shares = self.n_stored * np.arange(n_threads + 1) // n_threads
         bounds = np.searchsorted(self._indptr, shares).astype(np.int64)
         bounds[0], bounds[-1] = 0, self.n_samples
         data = np.empty(self.n_stored, dtype=self.dtype)
-        minor, indptr = np.empty(self.n_stored, dtype=index_dtype), np.empty(self.n_features + 1, dtype=index_dtype)
+        minor, indptr = np.empty(self.n_stored, dtype=row_dtype), np.empty(self.n_features + 1, dtype=index_dtype)
         places = np.zeros((n_threads, self.n_features), dtype=index_dtype)
         turn(self._data, self._minor, self._indptr, bounds, places, data, minor, indptr)
         return data, minor, indptr

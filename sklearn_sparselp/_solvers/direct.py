@@ -135,6 +135,8 @@ def _follow(
         last = _nonzero(result.coef)
         del result
     path.polish = True
+    if isinstance(path, LassoPath):
+        path.ending = True
     result = path.fit(alpha, tol, max(max_iter - n_iter, 0))
     if result is None:
         return _reached(problem, path, last, n_iter, max_iter)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from threading import Event
 
 import numpy as np
@@ -127,8 +128,10 @@ class LassoPath:
         self._failures = 0
         # Epochs of the last fit if it was left to others.
         self.given_up = 0
-        # Fits that are ready, by their strength.
-        self._ahead: dict[float, SolveResult] = {}
+        # Fits that are ready, by their strength: a vector over the features is made of one that is asked for.
+        self._ahead: dict[float, Callable[[], SolveResult]] = {}
+        # Whether the next fit is the last one, which needs no gradient beside its own.
+        self.ending = False
         farthest = problem.farthest_mean
         self._whole = problem.n_usable <= WHOLE and farthest <= NEAR_MEAN
         # Below this gap the matrix of all features is not trusted, and X certifies its fits.
@@ -184,7 +187,10 @@ class LassoPath:
             self._ahead = {}
             (self._on_all if self._whole else self._on_some)(alpha, tol, max_iter)
             self._failures += alpha not in self._ahead
-        return self._ahead.get(alpha)
+        make = self._ahead.get(alpha)
+        if self.ending:
+            self._gradient = self._former = self._spare = self._given = None
+        return None if make is None else make()
 
     @property
     def coef(self) -> np.ndarray:
@@ -302,11 +308,13 @@ class LassoPath:
         """Fit this strength and all after it."""
         alphas = self._from(alpha)
         batch = self._batch(alphas, tol, max_iter)
-        self._ahead = {float(alphas[k]): batch.result(k) for k in range(len(batch))}
+        self._ahead = {float(alphas[k]): partial(batch.result, k) for k in range(len(batch))}
 
     def _on_some(self, alpha: float, tol: float, max_iter: int) -> None:
         """Fit this strength and those after it for which few columns have to join; a pass over X certifies them all."""
         alphas = self._block(alpha)
+        if self.ending and not self._starting and self._gradient is not self._given:
+            self._spare, self._gradient = self._gradient, None
         n_block, inner, n_idle, epochs = alphas.size, INNER * tol, 0, 0
         while alphas.size and n_idle < MOST_PASSES and self._failures < MOST_FAILURES:
             features = self._gram.features
@@ -322,12 +330,11 @@ class LassoPath:
             ascending, values = features[order], coefs[:n_met, order]
             for k in range(n_met):
                 present = values[k].nonzero()[0]
-                coef, support = np.zeros(self._problem.design.n_features), ascending[present]
-                coef[support] = values[k, present]
                 objective, gap, violation = figures[k].tolist()
-                self._ahead[float(alphas[k])] = result_of(
-                    coef, intercepts[k], objective, gap, self._residual(violation), epochs + int(n_epochs[k]), support
-                )
+                self._ahead[float(alphas[k])] = partial(
+                    expanded, self._problem.design.n_features, ascending[present], values[k, present], intercepts[k],
+                    objective, gap, self._residual(violation), epochs + int(n_epochs[k]),
+                )  # fmt: skip
                 epochs = 0
             if n_met:
                 if n_met > 1:
@@ -476,6 +483,13 @@ class LassoPath:
         ones = np.empty(features.size)
         ones.fill(1.0)
         return ones
+
+
+def expanded(n_features: int, support: np.ndarray, values: np.ndarray, *figures: float) -> SolveResult:
+    """Return a converged fit with these coefficients and figures, in the order of `result_of`."""
+    coef = np.zeros(n_features)
+    coef[support] = values
+    return result_of(coef, *figures, support=support)
 
 
 def result_of(
