@@ -262,7 +262,7 @@ def mirror(
     const double[::1] sums not None,    # IN, (size,), or empty
     int n_threads,
 ):
-    """Copy the rows from the first one on, up to the diagonal, into columns; ``sums sums.T`` is subtracted from both."""
+    """Copy rows from the first one on, up to the diagonal, into columns; ``sums sums.T`` is subtracted from both."""
     cdef Py_ssize_t part, size = square.shape[0], stride = square.strides[0] // <Py_ssize_t> sizeof(double)
     # The longest rows first.
     for part in prange((size - first + STRIP - 1) // STRIP, nogil=True, schedule="dynamic", num_threads=n_threads):

@@ -46,7 +46,7 @@ def turn_rows(
     const int64_t[::1] stop not None,    # IN, (n_columns,)
     const int64_t[::1] indptr not None,  # IN, (n_samples + 1,), of all rows
     const int64_t[::1] bounds not None,  # IN, (n_threads + 1,), the rows of each thread
-    int64_t[:, ::1] reached not None,    # IN/OUT, (n_threads, n_columns), not beyond where the rows of each thread begin
+    int64_t[:, ::1] reached not None,    # IN/OUT, (n_threads, n_columns), at most where its rows begin
     int64_t[::1] places not None,        # WORK, (bounds[-1] - bounds[0],)
     const int32_t[::1] names not None,   # IN, (n_columns,), ascending, what columns are called in the rows
     int32_t[::1] columns not None,       # OUT, ascending in each row
