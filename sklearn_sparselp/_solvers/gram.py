@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+
 from .._core._dense import copy_corner, mirror, submatrix, times_symmetric
 from .._threads import threads_for
 from .design import NO_INDEX
 
 # Beyond so many columns, or a little more than are asked for if that is more, a cache starts anew.
-LARGEST_CACHE = 3000
+LARGEST_CACHE, MOST_KNOWN = 3000, 1.2
 # Room for columns to come, so that not each of them moves the matrix: most of what is not needed is never touched, but
 # fresh memory costs as much as to fill it several times. As many values as this part of X has are there at once.
 SPARE_ROOM, MOST_SPARE = 1.5, 600
@@ -81,7 +82,7 @@ class GramCache:
 
     def places(self, features: np.ndarray, new: np.ndarray) -> np.ndarray:
         """Return where in `matrix` these features are, of which ``new`` are still missing."""
-        if self._features.size + new.size > max(LARGEST_CACHE, SPARE_ROOM * features.size):
+        if self._features.size + new.size > max(LARGEST_CACHE, MOST_KNOWN * features.size):
             self._take(self._features[:0])
             new = features
         if new.size:
