@@ -10,7 +10,6 @@ from cython.parallel cimport prange
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf
 
-from ._columns cimport dot_double  # no-cython-lint: its file defines SPARSELP_CLONES
 from ._types cimport int64_t, real_t
 
 # Columns of the factor that are made at once: the rest then changes by products of matrices. Rows, or columns, of a
@@ -308,9 +307,22 @@ def times_symmetric(
     int n_threads,
 ):
     """Multiply the first rows and columns of a symmetric matrix with a vector."""
-    cdef Py_ssize_t a
-    for a in prange(vector.shape[0], nogil=True, schedule="static", num_threads=n_threads):
-        out[a] = dot_double(&matrix[a, 0], &vector[0], vector.shape[0])
+    cdef int part, first, size = <int> vector.shape[0]
+    for part in prange(n_threads if size else 0, nogil=True, schedule="static", num_threads=n_threads):
+        first = part * (size // n_threads)
+        _times_rows(
+            &matrix[first, 0], <int> matrix.shape[1], (size if part + 1 == n_threads else first + size // n_threads) - first,
+            size, &vector[0], &out[first],
+        )
+
+
+cdef void _times_rows(
+    const double* rows, int stride, int n_rows, int size, const double* vector, double* out
+) noexcept nogil:
+    cdef int one = 1
+    cdef double plus = 1.0, nothing = 0.0
+    if n_rows:
+        dgemv("T", &size, &n_rows, &plus, <double*> rows, &stride, <double*> vector, &one, &nothing, out, &one)
 
 
 def submatrix(

@@ -86,8 +86,6 @@ class Certifier:
         if self._free.size or not self._box:
             self._skip = (problem.free | ~problem.usable).view(np.uint8)
         self._overwrite = overwrite_gradient and self._box and not self._free.size
-        # For the features that a certificate finds: few of its pages are touched, but fresh ones would be cleared each time.
-        self._room: np.ndarray | None = None
 
     def certify(
         self, w: np.ndarray, prediction: np.ndarray, raw_gradient: np.ndarray, smooth_gradient: np.ndarray
@@ -105,13 +103,11 @@ class Certifier:
         problem = self.problem
         penalty = problem.penalty
         gradient = smooth_gradient + penalty.l2_reg * w if penalty.l2_reg else smooth_gradient
-        if self._room is None:
-            self._room = np.empty(w.size, dtype=np.int64)
-        values = gradient if self._overwrite else np.empty_like(w)
+        room, values = np.empty(w.size, dtype=np.int64), gradient if self._overwrite else np.empty_like(w)
         violation, bound, n_found = violations(
-            penalty, w, gradient, problem.lipschitz, problem.entry, NEAR, self._room, values, threads_for_features(w.size)
+            penalty, w, gradient, problem.lipschitz, problem.entry, NEAR, room, values, threads_for_features(w.size)
         )
-        candidates, values = self._room[:n_found].copy(), values[:n_found].copy()
+        candidates, values = room[:n_found].copy(), values[:n_found].copy()
         objective = problem.objective(w[candidates], prediction, candidates)
         if not problem.convex and np.isinf(problem.loss.curvature_bound) and violation > 0.0:
             violation = self._true_violation(w, prediction, gradient, objective, candidates, values)
