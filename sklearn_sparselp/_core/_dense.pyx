@@ -307,12 +307,12 @@ def times_symmetric(
     int n_threads,
 ):
     """Multiply the first rows and columns of a symmetric matrix with a vector."""
-    cdef int part, first, size = <int> vector.shape[0]
-    for part in prange(n_threads if size else 0, nogil=True, schedule="static", num_threads=n_threads):
-        first = part * (size // n_threads)
+    cdef int part, size = <int> vector.shape[0], share = (size + n_threads - 1) // n_threads
+    cdef int n_parts = (size + share - 1) // share if size else 0
+    for part in prange(n_parts, nogil=True, schedule="static", num_threads=n_threads):
         _times_rows(
-            &matrix[first, 0], <int> matrix.shape[1], (size if part + 1 == n_threads else first + size // n_threads) - first,
-            size, &vector[0], &out[first],
+            &matrix[part * share, 0], <int> matrix.shape[1], min(share, size - part * share), size, &vector[0],
+            &out[part * share],
         )
 
 
@@ -321,8 +321,7 @@ cdef void _times_rows(
 ) noexcept nogil:
     cdef int one = 1
     cdef double plus = 1.0, nothing = 0.0
-    if n_rows:
-        dgemv("T", &size, &n_rows, &plus, <double*> rows, &stride, <double*> vector, &one, &nothing, out, &one)
+    dgemv("T", &size, &n_rows, &plus, <double*> rows, &stride, <double*> vector, &one, &nothing, out, &one)
 
 
 def submatrix(
