@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -34,7 +34,7 @@ from ._path import (
     warn_of_limit,
 )
 from ._scores import Score, models, path_scores, score_of
-from ._solvers import SOLVERS, Problem, SolveResult, solve
+from ._solvers import SOLVERS, Cancelled, Problem, SolveResult, solve
 from ._threads import one_blas_thread
 from ._validation import (
     Interval,
@@ -252,10 +252,17 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
                 return self._run_fold(data, fold, part, lock, cancelled)
 
         def run_elsewhere(fold: int) -> tuple[np.ndarray, np.ndarray]:
-            with config_context(**config), one_blas_thread(data.task.problems[0].design.n_stored):
-                return run(fold)
+            if cancelled.is_set():
+                raise Cancelled
+            try:
+                with config_context(**config), one_blas_thread(n_stored):
+                    return run(fold)
+            except BaseException:
+                # Here, so that no thread takes another fold before all know.
+                cancelled.set()
+                raise
 
-        n_folds = len(data.folds)
+        n_folds, n_stored = len(data.folds), data.task.problems[0].design.n_stored
         n_threads = min(effective_n_jobs(self.n_jobs), n_folds)
         if n_threads == 1:
             outcomes = [run(fold) for fold in range(n_folds)]
@@ -265,13 +272,15 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             with ThreadPoolExecutor(n_threads, "fold", limit_n_threads, (share,)) as pool:
                 futures = [pool.submit(run_elsewhere, fold) for fold in range(n_folds)]
                 try:
-                    outcomes = [future.result() for future in futures]
+                    wait(futures, return_when=FIRST_EXCEPTION)
                 except BaseException:
-                    # One has failed or the user has interrupted: the others end too.
+                    # The user has interrupted: the threads end too.
                     cancelled.set()
-                    for future in futures:
-                        future.cancel()
                     raise
+            for error in (future.exception() for future in futures):
+                if error is not None and not isinstance(error, Cancelled):
+                    raise error
+            outcomes = [future.result() for future in futures]
         self.cv_scores_ = np.stack([scores for scores, _ in outcomes], axis=-1)
         paths = np.stack([paths for _, paths in outcomes], axis=-1)
         df = np.array([path.df for path in paths.ravel()])
