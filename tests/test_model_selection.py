@@ -1,9 +1,6 @@
 """The estimators that choose p, alpha and the mask, against scikit-learn and single fits."""
 
 import pickle
-import signal
-import threading
-import time
 import tracemalloc
 import warnings
 
@@ -464,59 +461,6 @@ def test_folds_must_train_on_every_class_and_test_on_some_weight():
 def test_few_members_of_a_class_mean_fewer_folds_by_default():
     y = np.r_[np.zeros(20), np.ones(3)]
     assert tuned("log_loss", cv=None).fit(X[:23], y).cv_scores_.shape[-1] == 3
-
-
-def test_a_failure_in_a_thread_stops_the_others():
-    asked = []
-
-    def scorer(model, X, y):
-        asked.append(threading.get_ident())
-        raise RuntimeError("no score")
-
-    with pytest.raises(RuntimeError, match="no score"):
-        tuned("squared_error", scoring=scorer, n_jobs=2, cv=8).fit(X, Y)
-    # Each thread that had a fold in hand, and none of the six folds after these.
-    assert len(asked) <= 2
-
-
-def test_a_failure_of_a_later_fold_does_not_wait_for_an_earlier_one():
-    failed, late = threading.Event(), []
-
-    def scorer(model, X, y):
-        if X.shape[0] == 20:
-            late.append(not failed.wait(60))
-            return 0.0
-        failed.set()
-        raise RuntimeError("no score")
-
-    folds = [(np.arange(20, N), np.arange(20)), (np.arange(10), np.arange(10, N))]
-    with pytest.raises(RuntimeError, match="no score"):
-        tuned("squared_error", scoring=scorer, n_jobs=2, cv=folds).fit(X, Y)
-    assert not any(late)
-
-
-def test_an_interrupt_stops_the_threads():
-    asked, noticed = [], threading.Event()
-
-    def scorer(model, X, y):
-        asked.append(threading.get_ident())
-        if len(asked) == 1:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        assert noticed.wait(60)
-        time.sleep(0.01)
-        return 0.0
-
-    def interrupted(*_):
-        noticed.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            tuned("squared_error", alphas=5, scoring=scorer, n_jobs=2, cv=8).fit(X, Y)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert len(asked) <= 2 * 5 < 8 * 5
 
 
 def test_verbose_2_prints_a_line_for_each_fit_too(capsys):
