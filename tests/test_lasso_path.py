@@ -409,7 +409,7 @@ def test_kernel_solves_the_problem_of_its_matrix():
     n_done = lasso_on_gram(
         matrix, np.ones(8), -centred.T @ target / 50, target @ target / 50, alphas, 0.0, False,
         100, 1e-12, np.inf, w, coefs, figures, np.empty(32), np.empty((9, 9)),
-        np.zeros(10, dtype=np.int32),
+        *np.zeros((2, 10), dtype=np.int32),
     )  # fmt: skip
     assert n_done == 3
     for alpha, coef, (objective, gap, *_) in zip(alphas, coefs, figures, strict=True):

@@ -308,3 +308,42 @@ def test_targets_whose_loss_overflows_are_refused():
     model = SparseLpRegressor(alpha=1e148).fit(X, 1e150 * y)
     assert np.isfinite(model.objective_)
     assert np.isfinite(model.dual_gap_)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "options", "patience"),
+    [
+        (1000.0, {}, 0),
+        (300.0, {}, 250),
+        (100.0, {}, 400),
+        (1000.0, {"positive": True}, 400),
+        (1000.0, {"l2_reg": 1e-6}, 400),
+    ],
+)
+def test_working_sets_that_stall_at_a_weak_penalty_give_way_early(ratio, options, patience):
+    X = np.asfortranarray(np.random.default_rng(0).standard_normal((50, 200)))
+    problem = make_problem(X, X[:, 0], {"p": 1.0, "alpha": 1.0 / ratio} | options)
+    problem.set_gradient_scale(np.ones(200))
+    assert coordinate_descent._patience(problem, np.arange(60), True) == patience
+    assert coordinate_descent._patience(problem, np.arange(60), False) == max(patience, 250)
+    assert coordinate_descent._patience(problem, np.arange(30), True) == 400
+
+
+def test_a_fit_of_as_many_coefficients_as_samples_goes_on_in_small_steps_early(monkeypatch):
+    # Noise on columns of which each is nearly the one before.
+    rng = np.random.default_rng(0)
+    n, d = 320, 2000
+    X = np.asfortranarray(rng.standard_normal((n, d)))
+    for j in range(1, d):
+        X[:, j] = 0.98 * X[:, j - 1] + 0.2 * X[:, j]
+    X -= X.mean(axis=0)
+    y = rng.standard_normal(n)
+    y -= y.mean()
+    alpha = np.abs(X.T @ y).max() / n / 1000.0
+    early = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-6).fit(X, y)
+    monkeypatch.setattr(coordinate_descent, "WEAK", np.inf)
+    late = SparseLpRegressor(alpha=alpha, fit_intercept=False, tol=1e-6).fit(X, y)
+    assert early.n_iter_ < 0.5 * late.n_iter_
+    certifier = Certifier(X, y)
+    for model in (early, late):
+        assert certifier(model.coef_, 0.0, Task(1.0, alpha)).gap <= 1.1e-6

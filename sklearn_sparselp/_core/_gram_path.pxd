@@ -17,6 +17,11 @@ cdef struct Fit:
     double* room          # (size,)
     double* cholesky      # (room, room), see _factor.pxd
     int32_t* order        # (room,), which coordinates its rows are
+    # (room + 1,), which columns are multiples of others that do as well, and of how many columns that is known: 0 until
+    # some have depended on each other. NULL where nobody is to look.
+    int32_t* twins
+    bint twins_enter      # whether they may leave 0
+    bint passed_over      # whether one would have
     int room_size, n_rows
     Py_ssize_t work       # entries of the matrix that have been read, about
     Py_ssize_t looked     # `work` at the last look at pending signals

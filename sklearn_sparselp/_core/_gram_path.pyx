@@ -48,6 +48,8 @@ cdef Py_ssize_t WORK_PER_CALL = 50_000_000
 cdef double SMALLEST_PIVOT = 1e-11
 # Of the largest gradient at w = 0.
 cdef double ROUNDING = 1e-13
+# Columns are multiples of each other where the square of the sine between them is less: the rounding of products.
+cdef double SMALLEST_SINE = 1e-13
 # Of a strength: by so much less a gradient beyond it is rounding.
 cdef double SMALLEST_EXCESS = 1e-12
 
@@ -82,6 +84,37 @@ cdef void change(Fit* m, Py_ssize_t k, double by) noexcept nogil:
     m.fresh = False
 
 
+cdef void find_twins(Fit* m) noexcept nogil:
+    # Look at the columns that nobody has looked at. A ridge tells them apart.
+    cdef Py_ssize_t k
+    if m.twins == NULL or m.l2_reg > 0.0:
+        return
+    for k in range(m.twins[m.room_size], m.size):
+        m.twins[k] = is_twin(m, k)
+    m.twins[m.room_size] = <int32_t> m.size
+
+
+cdef bint is_twin(const Fit* m, Py_ssize_t k) noexcept nogil:
+    # Whether an earlier column that is no twin makes the same predictions at no higher penalty.
+    cdef Py_ssize_t j
+    cdef const double* row = m.matrix + k * m.stride
+    cdef double square, most = m.factor[k] * m.factor[k] / row[k] * (1.0 + SMALLEST_SINE)
+    for j in range(k):
+        square = m.matrix[j * m.stride + j]
+        if row[j] * row[j] >= (1.0 - SMALLEST_SINE) * square * row[k] and not m.twins[j]:
+            if m.factor[j] * m.factor[j] <= most * square and not (m.positive and row[j] < 0.0):
+                return True
+    return False
+
+
+cdef inline bint stays(Fit* m, Py_ssize_t k) noexcept nogil:
+    # Whether a coefficient of 0 stays there, as its column has a twin.
+    if m.twins == NULL or m.twins_enter or k >= m.twins[m.room_size] or not m.twins[k]:
+        return False
+    m.passed_over = True
+    return True
+
+
 cdef void refresh(Fit* m) noexcept nogil:
     # The gradient anew, free of the rounding of updates.
     cdef Py_ssize_t k
@@ -113,7 +146,7 @@ cdef bint epoch(Fit* m) noexcept nogil:
     for k in range(m.size):
         old = m.w[k]
         new = moved(m, k)
-        if new == old:
+        if new == old or (old == 0.0 and stays(m, k)):
             continue
         if (new > 0.0) != (old > 0.0) or (new < 0.0) != (old < 0.0):
             stable = False
@@ -131,7 +164,7 @@ cdef bint enter(Fit* m) noexcept nogil:
     for k in range(m.size):
         strength = m.alpha * m.factor[k]
         pull = -m.gradient[k] if m.positive else fabs(m.gradient[k])
-        if m.w[k] != 0.0 or pull <= strength + fmax(strength * SMALLEST_EXCESS, m.noise):
+        if m.w[k] != 0.0 or pull <= strength + fmax(strength * SMALLEST_EXCESS, m.noise) or stays(m, k):
             continue
         m.w[k] = moved(m, k)
         if m.w[k] != 0.0:
@@ -223,6 +256,7 @@ cdef void join(Fit* m, int first, int last) noexcept nogil:
             slide(m, k)
             slid = True
     if slid:
+        find_twins(m)
         refresh(m)
 
 
@@ -407,6 +441,7 @@ cdef Py_ssize_t descend(
     cdef Py_ssize_t epochs = 0
     cdef int _round, visits, cuts = 0
     cdef bint there, stable, anew = False, tried = False
+    m.twins_enter = m.passed_over = False
     for _round in range(MOST_ROUNDS):
         look(m)
         there = newton(m, anew, cuts >= MOST_CUTS)
@@ -430,6 +465,8 @@ cdef Py_ssize_t descend(
                 return epochs
             # By a factor that no update has touched.
             tried = anew = True
+        # What they differ by from their twins may be more than the rounding of products after all.
+        m.twins_enter = m.passed_over
     return -1 - epochs
 
 
@@ -478,6 +515,7 @@ def lasso_on_gram(
     double[::1] work not None,                 # WORK, (3 size,)
     double[:, ::1] cholesky not None,          # IN/OUT, (room, room), room at least size
     int32_t[::1] order not None,               # IN/OUT, (room + 1,)
+    int32_t[::1] twins not None,               # IN/OUT, (room + 1,)
 ):
     """Minimise ``1/2 sum_i s_i (y_i - x_i w - b)^2 + alpha sum_j u_j |w_j| + l2_reg/2 ||w||^2`` for each alpha in turn.
 
@@ -513,6 +551,9 @@ def lasso_on_gram(
         The factor of the last step and which coordinates its rows are, their number at the end: 0 before the first
         call. They can be handed to the next one as long as the matrix, apart from columns that join at the end, and
         the ridge stay.
+    twins : ndarray of shape (room + 1,)
+        Which columns are multiples of earlier ones and stay at 0, and of how many that is known at the end: 0 before
+        the first call and until some columns depend on each other. Good for as long as the factor is.
 
     Returns
     -------
@@ -532,6 +573,9 @@ def lasso_on_gram(
     m.room = &work[2 * m.size]
     m.cholesky, m.order, m.room_size = &cholesky[0, 0], &order[0], <int> cholesky.shape[0]
     m.n_rows, m.work, m.looked, m.noise = order[m.room_size], 0, 0, 0.0
+    m.twins = &twins[0]
+    if m.twins[m.room_size] > 0:
+        find_twins(&m)
     for k in range(m.size):
         m.noise = fmax(m.noise, ROUNDING * fabs(m.null_gradient[k]))
     with nogil:

@@ -353,7 +353,7 @@ cdef int step(
     fit.null_square, fit.alpha, fit.l2_reg, fit.positive, fit.noise = 0.0, alpha, m.l2_reg, False, 0.0
     fit.direction, fit.room = &m.inner[6, 0], &m.inner[7, 0]
     fit.cholesky, fit.order, fit.room_size = &m.cholesky[0, 0], &m.order[0], <int> m.cholesky.shape[0]
-    fit.n_rows, fit.work, fit.looked, fit.fresh = m.order[fit.room_size], 0, 0, False
+    fit.n_rows, fit.work, fit.looked, fit.fresh, fit.twins = m.order[fit.room_size], 0, 0, False, NULL
     limit = m.value
     for k in range(size):
         w[k] = m.columns[0, m.places[k]]

@@ -51,8 +51,14 @@ DETOUR_STAGES = 30
 DETOUR_TOL = 0.03
 # A fit from zero that ends beyond so many times the objective there has gone astray.
 ABOVE_ZERO = 1.0 + 1e-9
-# After so many epochs working sets give way to small steps of the strength, for p = 1 and more features than samples.
-SMALL_STEPS_FROM = 400
+# After so many epochs working sets give way to small steps of the strength, for p = 1 and more features than samples. After
+# fewer where they have nearly as many features as there are samples and the strongest penalty is more than so many
+# times this one, and at once where it is even stronger and the last working set has left more than so much of the gap,
+# more than this part of the objective at zero.
+SMALL_STEPS_FROM, FROM_OF_WEAK = 400, 250
+NEARLY_ALL = 0.8
+WEAK, WEAKER = 250.0, 400.0
+STALLED, FAR = 0.5, 0.01
 
 
 def coordinate_descent(
@@ -153,6 +159,7 @@ def coordinate_descent(
         factor = ROUGH_FACTOR if features.size > LARGEST_FACTOR else INNER_FACTOR
         # Where columns nearly depend on each other epochs change little long before they are done.
         gap = certificate.dual_gap
+        stalled = gap > max(STALLED * last_gap, FAR * problem.null_objective)
         sharper = SHARPER * sharper if spent <= FEW_EPOCHS and gap > HARDLY * last_gap else 1.0
         last_gap = gap
         inner = (WHOLE_FACTOR if whole else factor) * sharper * certificate.violation
@@ -161,8 +168,9 @@ def coordinate_descent(
         if creeping:
             limit = min(limit, DETOUR_FROM)
         elif detour and not warm and in_reach(problem, features):
-            if epochs < SMALL_STEPS_FROM:
-                limit = min(limit, SMALL_STEPS_FROM - epochs)
+            patience = _patience(problem, features, stalled)
+            if epochs < patience:
+                limit = min(limit, patience - epochs)
             else:
                 detour = False
                 found = yield from through_stronger(problem, tol, limit)
@@ -196,6 +204,16 @@ def coordinate_descent(
         history=history,
         solver="cd",
     )
+
+
+def _patience(problem: Problem, features: np.ndarray, stalled: bool) -> int:
+    """Return after how many epochs working sets give way, of which the last one has these features."""
+    penalty, strongest = problem.penalty, problem.gradient_scale
+    few = features.size < NEARLY_ALL * problem.design.n_samples
+    # A ridge keeps columns apart, and the sign most coefficients away.
+    if few or penalty.l2_reg > 0.0 or penalty.positive or not strongest > WEAK * penalty.alpha:
+        return SMALL_STEPS_FROM
+    return 0 if stalled and strongest > WEAKER * penalty.alpha else FROM_OF_WEAK
 
 
 def _creeps(problem: Problem, state: DescentState | ClassStates) -> bool:

@@ -184,7 +184,7 @@ class DescentState:
         n_done = lasso_on_gram(
             matrix, factor, null_gradient, square, np.array([penalty.alpha]), penalty.l2_reg, penalty.positive,
             max_epochs, max(gap_limit, SMALLEST_GAP * problem.null_objective), POLISHED * problem.gradient_scale,
-            w, coefs, figures, np.empty(3 * size), np.empty((size, size)), np.zeros(size + 1, dtype=np.int32),
+            w, coefs, figures, np.empty(3 * size), np.empty((size, size)), *np.zeros((2, size + 1), dtype=np.int32),
         )  # fmt: skip
         return (coefs[0], int(figures[0, 3])) if n_done else (None, 0)
 

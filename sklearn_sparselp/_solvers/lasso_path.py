@@ -234,17 +234,19 @@ class LassoPath:
 
     def _factor_anew(self) -> None:
         """Forget the factor: the columns have moved."""
-        self._cholesky, self._order = np.empty((0, 0)), np.zeros(1, dtype=np.int32)
+        self._cholesky = np.empty((0, 0))
+        self._order, self._twins = np.zeros((2, 1), dtype=np.int32)
         self._grow_factor()
 
     def _grow_factor(self) -> None:
         """Make room for more columns."""
         old, size = self._order[-1], self._gram.features.size
         room = size if self._whole else min(int(FACTOR_ROOM * size), LARGEST)
-        cholesky, order = np.empty((room, room)), np.zeros(room + 1, dtype=np.int32)
+        cholesky, order, twins = np.empty((room, room)), *np.zeros((2, room + 1), dtype=np.int32)
         cholesky[:old, :old] = self._cholesky[:old, :old]
-        order[:old], order[-1] = self._order[:old], old
-        self._cholesky, self._order = cholesky, order
+        for now, former in (order, self._order), (twins, self._twins):
+            now[: former.size - 1], now[-1] = former[:-1], former[-1]
+        self._cholesky, self._order, self._twins = cholesky, order, twins
 
     def _solve(self, alphas: np.ndarray, tol: float, max_iter: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return how many strengths the columns of the matrix were solved for, coefficients and figures."""
@@ -256,7 +258,7 @@ class LassoPath:
         n_done = lasso_on_gram(
             self._gram.matrix, self._factors(features), self._null_gradient, 2.0 * problem.null_objective,
             alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
-            self._w, coefs, figures, np.empty(3 * size), self._cholesky, self._order,
+            self._w, coefs, figures, np.empty(3 * size), self._cholesky, self._order, self._twins,
         )  # fmt: skip
         return n_done, coefs, figures
 

@@ -122,7 +122,7 @@ class LocalFit:
                 gram.matrix, problem.entry[gram.features], self._null_gradient[gram.features],
                 2.0 * problem.null_objective, np.array([strength]), problem.penalty.l2_reg, problem.penalty.positive,
                 max_iter, COARSE * problem.null_objective, np.inf, self._w, np.empty((1, size)), figures,
-                np.empty(3 * size), np.empty((size, size)), np.zeros(size + 1, dtype=np.int32),
+                np.empty(3 * size), np.empty((size, size)), *np.zeros((2, size + 1), dtype=np.int32),
             )  # fmt: skip
             if not n_done or np.count_nonzero(self._w) > LARGEST_SUPPORT:
                 return False
