@@ -23,7 +23,7 @@ from comparison.datasets import (
     store,
 )
 from comparison.losses import LOSSES
-from comparison.measure import Bench, Cell, Protocol, loosest
+from comparison.measure import Bench, Cell, Protocol, _extremes, loosest
 from comparison.problems import PROBLEMS
 from comparison.summary import summarise
 from comparison.workers import TimeBoxError, Worker, WorkerError, store_tiny
@@ -482,3 +482,11 @@ def test_prediction_is_timed_on_models_that_agree_and_shown_beside_the_dense_pro
     assert text.count("| 3 classes, 50 of 500 |") == 5
     line = next(line for line in text.splitlines() if "dense dot product |" in line)
     assert line.split("|")[5].strip() == line.split("|")[7].strip() == "1"
+
+
+def test_of_several_new_processes_the_shortest_times_and_the_most_memory_count():
+    one = {"first_seconds": 2.0, "later_seconds": 1.0, "first_growth": 10.0}
+    other = {"first_seconds": 1.5, "later_seconds": 1.1, "first_growth": 12.0}
+    most = {"first_seconds": 1.5, "later_seconds": 1.0, "first_growth": 12.0}
+    assert _extremes(one, other) == _extremes(other, one) == most
+    assert _extremes(one, {"note": "ended"}) == one

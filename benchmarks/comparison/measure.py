@@ -28,6 +28,8 @@ TIGHTEST = 1e-16
 LOOSEST = 1.0
 # Memory that a fit in a new process may need: bytes, and inputs on top.
 PROVIDED, INPUTS_PROVIDED = 100_000_000, 3
+# New processes for each solver, at most.
+FRESH_PROCESSES = 3
 REFERENCE = "sparselp"  # whose times are compared, whose support is told to solvers by size
 
 
@@ -344,7 +346,11 @@ class Bench:
             return {"note": f"not counted: {error}"}
 
     def fresh(self, dataset: Dataset, cell: Cell, ours_alone: bool = False) -> list[dict]:
-        """First and second fit of a new process per solver on rows, and its peak memory."""
+        """First and second fit of new processes per solver on rows, and their peak memory.
+
+        Of up to `FRESH_PROCESSES`, as many as begin within the time box, the shortest times and
+        the most memory.
+        """
         rows = []
         stored, storage = self.folder / dataset.name, "rows" if dataset.is_sparse else "columns"
         for name, result in cell.results.items():
@@ -353,15 +359,15 @@ class Bench:
                 continue
             if result.get("status") != "ok" or self.protocol.expired:
                 continue
-            worker = Worker(name, cell.threads, self.protocol.clock)
             memory = PROVIDED + INPUTS_PROVIDED * dataset.input_bytes
-            try:
-                task = _task(cell, name)
-                answer = worker.call("fresh", stored, storage, task, result["tol"], memory)
-            except (TimeBoxError, WorkerError) as error:
-                answer = {"note": str(error)}
-            finally:
-                worker.close()
+            arguments = stored, storage, _task(cell, name), result["tol"], memory
+            ends = time.monotonic() + self.protocol.box
+            answer = self._first_fits(Worker(name, cell.threads, self.protocol.clock), arguments)
+            for _ in range(FRESH_PROCESSES - 1):
+                if "note" in answer or time.monotonic() > ends:
+                    break
+                worker = Worker(name, cell.threads, self.protocol.clock)
+                answer = _extremes(answer, self._first_fits(worker, arguments))
             row = {
                 "dataset": dataset.name,
                 "solver": name,
@@ -376,3 +382,19 @@ class Bench:
                     row[f"{label}_memory_ratio"] = total / dataset.input_bytes
             rows.append(row)
         return rows
+
+    def _first_fits(self, worker: Worker, arguments: tuple) -> dict:
+        """The answer of a new process, which ends; a note where it fails."""
+        try:
+            return worker.call("fresh", *arguments)
+        except (TimeBoxError, WorkerError) as error:
+            return {"note": str(error)}
+        finally:
+            worker.close()
+
+
+def _extremes(a: dict, b: dict) -> dict:
+    """The shortest times and the most memory of two answers of new processes."""
+    if "note" in b:
+        return a
+    return {key: (min if key.endswith("seconds") else max)(a[key], b[key]) for key in a}

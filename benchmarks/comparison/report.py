@@ -362,7 +362,8 @@ def _fresh_table(fresh: list[dict]) -> list[str]:
         "peak / input, second",
     ]
     note = (
-        "New process, input by rows (CSR) or dense Fortran order; peak memory is the input plus "
+        "New processes, up to three, of which the shortest times and the most memory are shown; "
+        "input by rows (CSR) or dense Fortran order; peak memory is the input plus "
         "the growth of the resident set during the fit, divided by the input. The machine has "
         "touched as much memory before. Small inputs show fixed costs, run-time compilers show "
         "in the first fit."
