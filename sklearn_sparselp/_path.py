@@ -12,7 +12,17 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from ._base import Task
-from ._solvers import Batch, Cancelled, Carry, LassoPath, ModelPath, Problem, SolveResult, solve
+from ._solvers import (
+    FEW_FEATURES,
+    Batch,
+    Cancelled,
+    Carry,
+    LassoPath,
+    ModelPath,
+    Problem,
+    SolveResult,
+    solve,
+)
 from ._warnings import warn_caller
 
 # The closed form is a chain of so many roundings, at most.
@@ -221,7 +231,7 @@ class Follow:
         problem = self._problems[0]
         if len(self._problems) > 1 or not self._compiled or self._start is not None:
             return None
-        if self._lasso_ratio > 0.0:
+        if self._lasso_ratio > 0.0 or problem.n_usable > FEW_FEATURES:
             return None
         cancelled = self._options.get("cancelled")
         for kind in (LassoPath, ModelPath):

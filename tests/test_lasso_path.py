@@ -501,3 +501,27 @@ def test_features_are_looked_at_in_pieces_and_gradients_share_their_room(
     expected = LassoPath(problem, given, alphas[:1], True)
     for alpha, result in zip(alphas, results, strict=True):
         np.testing.assert_array_equal(result.coef, expected.fit(alpha, 1e-9, 1000).coef)
+
+
+def test_strengths_that_are_far_apart_are_reached_by_rungs(monkeypatch):
+    X, y = correlated(60, 500)
+    kernel, runs = lasso_path.lasso_on_gram, []
+
+    def watched(matrix, factor, null_gradient, square, alphas, *rest):
+        runs.append(alphas.copy())
+        return kernel(matrix, factor, null_gradient, square, alphas, *rest)
+
+    monkeypatch.setattr(lasso_path, "lasso_on_gram", watched)
+    alpha = alpha_max(X, y, p=1.0) / 500.0
+    model = SparseLpRegressor(alpha=alpha, tol=1e-10).fit(X, y)
+    steps = np.concatenate(runs)
+    assert steps[0] > 100.0 * alpha
+    assert (steps[:-1] / steps[1:]).max() <= lasso_path.RUNG * (1.0 + 1e-12)
+    theirs = Lasso(alpha=alpha, tol=1e-14, max_iter=10**6).fit(X, y)
+    np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-6)
+    # Neighbours on a path need none, nor does a ridge.
+    for options in ({"alphas": 100, "eps": 1e-2}, {"alphas": [alpha], "l2_reg": 0.1}):
+        runs.clear()
+        path = sparse_lp_path(X, y, **options)
+        asked = np.concatenate(runs)
+        assert np.isin(asked, path.alphas).all()

@@ -1,6 +1,6 @@
 """Outer loops: working sets, stopping rules, certificates, warnings."""
 
-from .design import Design
+from .design import FEW_FEATURES, Design
 from .driver import SOLVERS, Cancelled, solve
 from .lasso_path import Batch, LassoPath
 from .model_path import ModelPath
@@ -9,6 +9,7 @@ from .problem import Carry, Problem, SolveResult
 from .rehearsal import rehearse
 
 __all__ = [
+    "FEW_FEATURES",
     "SOLVERS",
     "Batch",
     "Cancelled",

@@ -43,6 +43,8 @@ CHEAP = 2_000_000
 # deviations, whose square makes it larger.
 SMALLEST_TOL = 1e-10
 NEAR_MEAN = 30.0
+# On the matrix, strengths are at most so many times the next one: from afar too many columns enter, and leave again.
+RUNG = 1.4
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
@@ -121,6 +123,8 @@ class LassoPath:
         self._gradient: np.ndarray | None = null_gradient
         # Whether that is still the one at w = 0.
         self._starting = True
+        # The strength for which the matrix was solved last, 0 where others have moved the coefficients.
+        self._stands = 0.0
         # A vector over the features that has served, for the next gradient; one that belongs to others is left alone.
         self._spare: np.ndarray | None = None
         self._given = None if overwrite_gradient else null_gradient
@@ -149,6 +153,7 @@ class LassoPath:
         # beside a factor of 0, all features would seem about to enter.
         farthest = max((reach.max() for _, reach in self._reaches(null_gradient, null_gradient, 1.0, 1.0)), default=0.0)
         self._last = min(max(float(farthest), 0.0), FIRST_STEP * float(self._alphas[0]))
+        self._stands = self._last
         # The fit before that, until it has told where features enter.
         self._former: tuple[float, np.ndarray] | None = None
         # How many fits share a pass, at most.
@@ -201,7 +206,7 @@ class LassoPath:
 
     def move(self, coef: np.ndarray) -> None:
         """Go on from these coefficients, which others have found."""
-        self._ahead = {}
+        self._ahead, self._stands = {}, 0.0
         if not self._whole:
             support = np.flatnonzero(coef)
             self._add(support[~self._inside[support]])
@@ -254,13 +259,32 @@ class LassoPath:
         coefs, figures = np.empty((alphas.size, size)), np.zeros((alphas.size, 4))
         if not size:
             return alphas.size, coefs, figures
-        polished = POLISHED * problem.gradient_scale if self.polish else np.inf
-        n_done = lasso_on_gram(
-            self._gram.matrix, self._factors(features), self._null_gradient, 2.0 * problem.null_objective,
-            alphas, problem.penalty.l2_reg, problem.penalty.positive, max_iter, tol * problem.null_objective, polished,
-            self._w, coefs, figures, np.empty(3 * size), self._cholesky, self._order, self._twins,
-        )  # fmt: skip
+        factors, room, spent = self._factors(features), np.empty(3 * size), 0.0
+
+        def run(strengths: np.ndarray, coefs: np.ndarray, figures: np.ndarray, polished: float) -> int:
+            return lasso_on_gram(
+                self._gram.matrix, factors, self._null_gradient, 2.0 * problem.null_objective, strengths,
+                problem.penalty.l2_reg, problem.penalty.positive, max_iter - int(spent), tol * problem.null_objective,
+                polished, self._w, coefs, figures, room, self._cholesky, self._order, self._twins,
+            )  # fmt: skip
+
+        rungs = self._rungs(float(alphas[0]))
+        if rungs.size:
+            passing = np.zeros((rungs.size, 4))
+            run(rungs, np.empty((rungs.size, size)), passing, np.inf)
+            spent = passing[:, 3].sum()
+        n_done = run(alphas, coefs, figures, POLISHED * problem.gradient_scale if self.polish else np.inf)
+        figures[0, 3] += spent
+        self._stands = float(alphas[max(n_done - 1, 0)])
         return n_done, coefs, figures
+
+    def _rungs(self, alpha: float) -> np.ndarray:
+        """Return strengths on the way to this one, from where the matrix was solved last; a ridge needs none."""
+        if self._whole or self._problem.penalty.l2_reg > 0.0 or self._stands <= RUNG * alpha:
+            return NO_FACTOR
+        ratio = self._stands / alpha
+        n_steps = int(np.ceil(np.log(ratio) / np.log(RUNG)))
+        return alpha * ratio ** (np.arange(n_steps - 1, 0, -1) / n_steps)
 
     def at_once(self, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch | None:
         """Return the fits at all strengths, None where not all of them are done together or another thread says so."""
