@@ -525,3 +525,9 @@ def test_strengths_that_are_far_apart_are_reached_by_rungs(monkeypatch):
         path = sparse_lp_path(X, y, **options)
         asked = np.concatenate(runs)
         assert np.isin(asked, path.alphas).all()
+    # They leave most epochs to the fit itself, and there are some to the smallest of strengths.
+    runs.clear()
+    with pytest.warns(match="stopped after 20 of max_iter=20"):
+        SparseLpRegressor(alpha=alpha, tol=0.0, max_iter=20).fit(X, y)
+    assert max(map(len, runs)) <= 2
+    assert sparse_lp_path(X, y, alphas=[1.0, 1e-310], max_iter=5, tol=1.0).converged[0]

@@ -44,7 +44,8 @@ CHEAP = 2_000_000
 SMALLEST_TOL = 1e-10
 NEAR_MEAN = 30.0
 # On the matrix, strengths are at most so many times the next one: from afar too many columns enter, and leave again.
-RUNG = 1.4
+# Each has so many epochs for itself, at least, of those that a fit may take.
+RUNG, EPOCHS_OF_RUNG = 1.4, 10
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
@@ -268,7 +269,7 @@ class LassoPath:
                 polished, self._w, coefs, figures, room, self._cholesky, self._order, self._twins,
             )  # fmt: skip
 
-        rungs = self._rungs(float(alphas[0]))
+        rungs = self._rungs(float(alphas[0]), max_iter // EPOCHS_OF_RUNG)
         if rungs.size:
             passing = np.zeros((rungs.size, 4))
             run(rungs, np.empty((rungs.size, size)), passing, np.inf)
@@ -278,13 +279,13 @@ class LassoPath:
         self._stands = float(alphas[max(n_done - 1, 0)])
         return n_done, coefs, figures
 
-    def _rungs(self, alpha: float) -> np.ndarray:
+    def _rungs(self, alpha: float, most: int) -> np.ndarray:
         """Return strengths on the way to this one, from where the matrix was solved last; a ridge needs none."""
         if self._whole or self._problem.penalty.l2_reg > 0.0 or self._stands <= RUNG * alpha:
             return NO_FACTOR
-        ratio = self._stands / alpha
-        n_steps = int(np.ceil(np.log(ratio) / np.log(RUNG)))
-        return alpha * ratio ** (np.arange(n_steps - 1, 0, -1) / n_steps)
+        way = np.log(self._stands) - np.log(alpha)
+        n_steps = min(int(np.ceil(way / np.log(RUNG))), most + 1)
+        return alpha * np.exp(way * (np.arange(n_steps - 1, 0, -1) / n_steps))
 
     def at_once(self, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch | None:
         """Return the fits at all strengths, None where not all of them are done together or another thread says so."""
