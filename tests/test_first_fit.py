@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 import tracemalloc
@@ -54,6 +55,30 @@ def test_the_first_fit_of_a_process_calls_hardly_more_than_the_second(storage, m
     # A search for loaded libraries or for plugins of data frames is tens of thousands of calls, the
     # names of parameters, which are looked up once, are 400.
     assert first <= second + 1000
+
+
+FRESH_PAGES = """
+import resource
+import numpy as np
+from sklearn_sparselp import SparseLpRegressor
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(7000, 70)).T
+y = X[:, :5].sum(axis=1) + rng.normal(size=70)
+alpha = np.abs(X.T @ (y - y.mean())).max() / 70 / 300.0
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    SparseLpRegressor(alpha=alpha).fit(X, y)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="speaks of glibc's rules")
+def test_small_fits_do_not_get_their_memory_anew():
+    # One that gave its memory back would touch some 470 pages that it has not.
+    command = [sys.executable, "-c", FRESH_PAGES]
+    out = subprocess.run(command, text=True, capture_output=True, check=True)
+    assert int(out.stdout) < 150
 
 
 def test_a_fit_on_csr_takes_little_beside_its_columns_however_many_features_there_are():
