@@ -270,8 +270,8 @@ class TunedModel(CallbackSupportMixin, SparseLpModel):
             # Folds share out the processors; each keeps its part for its passes.
             share = max(effective_n_threads() // n_threads, 1)
             with ThreadPoolExecutor(n_threads, "fold", limit_n_threads, (share,)) as pool:
-                futures = [pool.submit(run_elsewhere, fold) for fold in range(n_folds)]
                 try:
+                    futures = [pool.submit(run_elsewhere, fold) for fold in range(n_folds)]
                     wait(futures, return_when=FIRST_EXCEPTION)
                 except BaseException:
                     # The user has interrupted: the threads end too.

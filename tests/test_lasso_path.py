@@ -1,11 +1,14 @@
 """The compiled path for p = 1 and squared error, against scikit-learn and the general solver."""
 
+import warnings
+
 import numpy as np
 import pytest
 from engine import make_problem
 from reference import Reference
 from scipy import sparse
 from scipy.optimize import brentq
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, enet_path
 from sklearn_sparselp._core._gram_path import lasso_on_gram
 from sklearn_sparselp._core._l1_certificate import entering_strengths
@@ -525,9 +528,15 @@ def test_strengths_that_are_far_apart_are_reached_by_rungs(monkeypatch):
         path = sparse_lp_path(X, y, **options)
         asked = np.concatenate(runs)
         assert np.isin(asked, path.alphas).all()
-    # They leave most epochs to the fit itself, and there are some to the smallest of strengths.
-    runs.clear()
-    with pytest.warns(match="stopped after 20 of max_iter=20"):
-        SparseLpRegressor(alpha=alpha, tol=0.0, max_iter=20).fit(X, y)
-    assert max(map(len, runs)) <= 2
-    assert sparse_lp_path(X, y, alphas=[1.0, 1e-310], max_iter=5, tol=1.0).converged[0]
+    # Together they take half of the epochs at most, and lead to the smallest of strengths.
+    for max_iter in (50, 100, 1000):
+        gaps = []
+        for rung in (np.inf, 1.4):
+            monkeypatch.setattr(lasso_path, "RUNG", rung)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model = SparseLpRegressor(alpha=alpha, tol=1e-15, max_iter=max_iter).fit(X, y)
+            gaps.append(model.dual_gap_ / (0.5 * y.var()))
+        assert gaps[1] <= max(2.0 * gaps[0], 1e-13)
+    far = sparse_lp_path(1e3 * X, 1e3 * y, alphas=[1e5, 1e-308], max_iter=10**5, tol=1e-6)
+    assert far.converged[0]

@@ -364,7 +364,7 @@ class Bench:
             ends = time.monotonic() + self.protocol.box
             answer = self._first_fits(Worker(name, cell.threads, self.protocol.clock), arguments)
             for _ in range(FRESH_PROCESSES - 1):
-                if "note" in answer or time.monotonic() > ends:
+                if "note" in answer or time.monotonic() > ends or self.protocol.expired:
                     break
                 worker = Worker(name, cell.threads, self.protocol.clock)
                 answer = _extremes(answer, self._first_fits(worker, arguments))

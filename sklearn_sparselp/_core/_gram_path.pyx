@@ -2,7 +2,7 @@
 # visit of the other coordinates. X is not touched: a visit reads a row of the matrix for each coefficient that changes.
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport INFINITY, fabs, fmax, fmin
+from libc.math cimport INFINITY, fabs, fmax, fmin, sqrt
 from libc.string cimport memcpy
 from scipy.linalg.cython_lapack cimport dpotrf
 
@@ -98,11 +98,13 @@ cdef bint is_twin(const Fit* m, Py_ssize_t k) noexcept nogil:
     # Whether an earlier column that is no twin makes the same predictions at no higher penalty.
     cdef Py_ssize_t j
     cdef const double* row = m.matrix + k * m.stride
-    cdef double square, most = m.factor[k] * m.factor[k] / row[k] * (1.0 + SMALLEST_SINE)
+    cdef double square
     for j in range(k):
         square = m.matrix[j * m.stride + j]
         if row[j] * row[j] >= (1.0 - SMALLEST_SINE) * square * row[k] and not m.twins[j]:
-            if m.factor[j] * m.factor[j] <= most * square and not (m.positive and row[j] < 0.0):
+            if m.positive and row[j] < 0.0:
+                continue
+            if m.factor[j] * sqrt(row[k]) <= (1.0 + SMALLEST_SINE) * m.factor[k] * sqrt(square):
                 return True
     return False
 
@@ -465,8 +467,9 @@ cdef Py_ssize_t descend(
                 return epochs
             # By a factor that no update has touched.
             tried = anew = True
-        # What they differ by from their twins may be more than the rounding of products after all.
-        m.twins_enter = m.passed_over
+        else:
+            # What they differ by from their twins may be more than the rounding of products after all.
+            m.twins_enter = m.passed_over
     return -1 - epochs
 
 
@@ -553,7 +556,8 @@ def lasso_on_gram(
         the ridge stay.
     twins : ndarray of shape (room + 1,)
         Which columns are multiples of earlier ones and stay at 0, and of how many that is known at the end: 0 before
-        the first call and until some columns depend on each other. Good for as long as the factor is.
+        the first call and until some columns depend on each other. Good for as long as the factor, ``factor`` and
+        ``positive`` are.
 
     Returns
     -------

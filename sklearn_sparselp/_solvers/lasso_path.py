@@ -44,8 +44,9 @@ CHEAP = 2_000_000
 SMALLEST_TOL = 1e-10
 NEAR_MEAN = 30.0
 # On the matrix, strengths are at most so many times the next one: from afar too many columns enter, and leave again.
-# Each has so many epochs for itself, at least, of those that a fit may take.
-RUNG, EPOCHS_OF_RUNG = 1.4, 10
+# Each takes so many epochs at most, and all of them half of those that a fit may take; so near the minimum, of the
+# objective at zero, is enough for them.
+RUNG, EPOCHS_OF_RUNG, TOL_OF_RUNG = 1.4, 20, 1e-6
 # Below so much of tol the problem of the matrix is solved: the other columns add to its gap.
 INNER = 0.3
 NO_FACTOR = np.empty(0)
@@ -260,23 +261,29 @@ class LassoPath:
         coefs, figures = np.empty((alphas.size, size)), np.zeros((alphas.size, 4))
         if not size:
             return alphas.size, coefs, figures
-        factors, room, spent = self._factors(features), np.empty(3 * size), 0.0
+        factors, room, spent = self._factors(features), np.empty(3 * size), 0
 
-        def run(strengths: np.ndarray, coefs: np.ndarray, figures: np.ndarray, polished: float) -> int:
+        def run(
+            strengths: np.ndarray, coefs: np.ndarray, figures: np.ndarray, most: int, tol: float, polished: float
+        ) -> int:
             return lasso_on_gram(
                 self._gram.matrix, factors, self._null_gradient, 2.0 * problem.null_objective, strengths,
-                problem.penalty.l2_reg, problem.penalty.positive, max_iter - int(spent), tol * problem.null_objective,
-                polished, self._w, coefs, figures, room, self._cholesky, self._order, self._twins,
+                problem.penalty.l2_reg, problem.penalty.positive, most, tol * problem.null_objective, polished,
+                self._w, coefs, figures, room, self._cholesky, self._order, self._twins,
             )  # fmt: skip
 
-        rungs = self._rungs(float(alphas[0]), max_iter // EPOCHS_OF_RUNG)
-        if rungs.size:
+        rungs = self._rungs(float(alphas[0]), max_iter // (2 * EPOCHS_OF_RUNG))
+        while rungs.size:
+            # A call that has taken long ends before the last one; where one fails the others are left out.
             passing = np.zeros((rungs.size, 4))
-            run(rungs, np.empty((rungs.size, size)), passing, np.inf)
-            spent = passing[:, 3].sum()
-        n_done = run(alphas, coefs, figures, POLISHED * problem.gradient_scale if self.polish else np.inf)
+            most = min(EPOCHS_OF_RUNG, max_iter // 2 - spent)
+            n_done = run(rungs, np.empty((rungs.size, size)), passing, most, max(tol, TOL_OF_RUNG), np.inf)
+            spent += int(passing[:, 3].sum())
+            rungs = rungs[n_done:] if n_done else NO_FACTOR
+        polished = POLISHED * problem.gradient_scale if self.polish else np.inf
+        n_done = run(alphas, coefs, figures, max_iter - spent, tol, polished)
         figures[0, 3] += spent
-        self._stands = float(alphas[max(n_done - 1, 0)])
+        self._stands = float(alphas[n_done - 1]) if n_done else 0.0
         return n_done, coefs, figures
 
     def _rungs(self, alpha: float, most: int) -> np.ndarray:
@@ -285,7 +292,7 @@ class LassoPath:
             return NO_FACTOR
         way = np.log(self._stands) - np.log(alpha)
         n_steps = min(int(np.ceil(way / np.log(RUNG))), most + 1)
-        return alpha * np.exp(way * (np.arange(n_steps - 1, 0, -1) / n_steps))
+        return np.exp(np.log(alpha) + way * (np.arange(n_steps - 1, 0, -1) / n_steps))
 
     def at_once(self, tol: float, max_iter: int, cancelled: Event | None = None) -> Batch | None:
         """Return the fits at all strengths, None where not all of them are done together or another thread says so."""
