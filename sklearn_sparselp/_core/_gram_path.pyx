@@ -48,8 +48,8 @@ cdef Py_ssize_t WORK_PER_CALL = 50_000_000
 cdef double SMALLEST_PIVOT = 1e-11
 # Of the largest gradient at w = 0.
 cdef double ROUNDING = 1e-13
-# Columns are multiples of each other where the square of the sine between them is less: the rounding of products.
-cdef double SMALLEST_SINE = 1e-13
+# Columns are multiples of each other where the square of the cosine between them is more: the rounding of products.
+cdef double ALIKE = 1.0 - 1e-13
 # Of a strength: by so much less a gradient beyond it is rounding.
 cdef double SMALLEST_EXCESS = 1e-12
 
@@ -101,11 +101,10 @@ cdef bint is_twin(const Fit* m, Py_ssize_t k) noexcept nogil:
     cdef double square
     for j in range(k):
         square = m.matrix[j * m.stride + j]
-        if row[j] * row[j] >= (1.0 - SMALLEST_SINE) * square * row[k] and not m.twins[j]:
-            if m.positive and row[j] < 0.0:
-                continue
-            if m.factor[j] * sqrt(row[k]) <= (1.0 + SMALLEST_SINE) * m.factor[k] * sqrt(square):
-                return True
+        if m.twins[j] or (m.positive and row[j] < 0.0) or not row[j] * row[j] >= ALIKE * square * row[k]:
+            continue
+        if ALIKE * m.factor[j] * sqrt(row[k]) <= m.factor[k] * sqrt(square):
+            return True
     return False
 
 
@@ -468,7 +467,7 @@ cdef Py_ssize_t descend(
             # By a factor that no update has touched.
             tried = anew = True
         else:
-            # What they differ by from their twins may be more than the rounding of products after all.
+            # They may differ from their twins by more than the rounding of products after all.
             m.twins_enter = m.passed_over
     return -1 - epochs
 
@@ -555,9 +554,8 @@ def lasso_on_gram(
         call. They can be handed to the next one as long as the matrix, apart from columns that join at the end, and
         the ridge stay.
     twins : ndarray of shape (room + 1,)
-        Which columns are multiples of earlier ones and stay at 0, and of how many that is known at the end: 0 before
-        the first call and until some columns depend on each other. Good for as long as the factor, ``factor`` and
-        ``positive`` are.
+        Which columns are multiples of earlier ones and stay at 0, and of how many that is known at the end: 0 until
+        some depend on each other. Good for as long as the factor, ``factor`` and ``positive`` are.
 
     Returns
     -------
@@ -573,16 +571,14 @@ def lasso_on_gram(
         return 0
     m.matrix, m.factor, m.null_gradient = &matrix[0, 0], &factor[0], &null_gradient[0]
     m.null_square, m.l2_reg, m.positive = null_square, l2_reg, positive
-    m.w, m.gradient, m.direction = &w[0], &work[0], &work[m.size]
-    m.room = &work[2 * m.size]
-    m.cholesky, m.order, m.room_size = &cholesky[0, 0], &order[0], <int> cholesky.shape[0]
+    m.w, m.gradient, m.direction, m.room = &w[0], &work[0], &work[m.size], &work[2 * m.size]
+    m.cholesky, m.order, m.twins, m.room_size = &cholesky[0, 0], &order[0], &twins[0], <int> cholesky.shape[0]
     m.n_rows, m.work, m.looked, m.noise = order[m.room_size], 0, 0, 0.0
-    m.twins = &twins[0]
-    if m.twins[m.room_size] > 0:
-        find_twins(&m)
     for k in range(m.size):
         m.noise = fmax(m.noise, ROUNDING * fabs(m.null_gradient[k]))
     with nogil:
+        if m.twins[m.room_size] > 0:
+            find_twins(&m)
         refresh(&m)
         for k in range(alphas.shape[0]):
             m.alpha = alphas[k]
