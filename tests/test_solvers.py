@@ -323,20 +323,19 @@ INTERRUPTED = """
 """
 
 
-def test_ctrl_c_ends_a_fit_promptly():
+def test_ctrl_c_ends_a_fit_within_a_second():
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(INTERRUPTED)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=60,
         check=False,
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert len(lines) == 4 + 2 * len(SOLVERS)
     seconds = [float(re.fullmatch(r".+ after (\S+)", line).group(1)) for line in lines]
-    # A twentieth of a second with four others on two cores.
-    assert max(seconds) < 3.0, lines
+    assert max(seconds) < 1.0, lines
 
 
 def test_blas_has_one_thread_during_a_fit_and_its_own_number_afterwards():
